@@ -1,0 +1,89 @@
+"""What every backbone with a property head shares: losses on measured labels, and logits in label units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers.utils import ModelOutput
+
+from dc_graphsam.exceptions import InvalidShapeError
+
+__all__ = ["PropertyPredictionOutput", "masked_loss"]
+
+
+@dataclass
+class PropertyPredictionOutput(ModelOutput):
+    """Output of a property prediction model.
+
+    Attributes
+    ----------
+    loss
+        Scalar, when labels are given.
+    logits
+        [B, T]: log-odds for classification, values in label units for regression.
+    hidden_states
+        Atom states before each layer and after the last, [B, N, d] each; on ``output_hidden_states=True``.
+    attentions
+        A·K of each layer, [B, h, N, N]; on ``output_attentions=True``.
+    node_states
+        States of the read-out, [B, N, d]; on ``output_hidden_states=True``.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    node_states: Tensor | None = None
+
+
+def masked_loss(kind: str, scores: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss over the measured entries; 0 (with zero gradients) when nothing is measured.
+
+    ``bce``: mean of −t·log σ(x) − (1−t)·log(1−σ(x)); ``mse``: mean of (x−t)²; ``rmse``: its square root (``utils.py:43-60`` of the
+    released code); ``mae``: mean of |x−t|.
+
+    Parameters
+    ----------
+    kind
+        ``"bce"``, ``"mse"``, ``"rmse"`` or ``"mae"``.
+    scores
+        float [B, T].
+    targets
+        float [B, T], NaN = not measured.
+
+    Examples
+    --------
+    >>> scores = torch.tensor([[1.0, 5.0], [3.0, 0.0]])
+    >>> targets = torch.tensor([[0.0, float("nan")], [0.0, float("nan")]])
+    >>> round(float(masked_loss("rmse", scores, targets)), 4)
+    2.2361
+    """
+    if scores.shape != targets.shape:
+        raise InvalidShapeError("labels", targets.shape, f"{tuple(scores.shape)}, one column per task")
+    measured = ~torch.isnan(targets)
+    targets = torch.where(measured, targets, 0).to(scores.dtype)
+    if kind == "bce":
+        each = nn.functional.binary_cross_entropy_with_logits(scores, targets, reduction="none")
+    elif kind == "mae":
+        each = (scores - targets).abs()
+    else:
+        each = (scores - targets).square()
+    mean = torch.where(measured, each, 0).sum() / measured.sum().clamp(min=1)
+    # the slope of the root at 0 is infinite: a batch that is fitted exactly has gradient 0 instead
+    return mean.clamp(min=1e-12).sqrt() if kind == "rmse" else mean
+
+
+def standardise(labels: Tensor, mean: list[float] | None, std: list[float] | None) -> Tensor:
+    """(labels − mean)/std per task; unchanged without statistics."""
+    if mean is None or std is None:
+        return labels
+    return (labels - labels.new_tensor(mean)) / labels.new_tensor(std)
+
+
+def in_label_units(scores: Tensor, mean: list[float] | None, std: list[float] | None) -> Tensor:
+    """scores·std + mean per task; unchanged without statistics."""
+    if mean is None or std is None:
+        return scores
+    return scores * scores.new_tensor(std) + scores.new_tensor(mean)

@@ -1,0 +1,246 @@
+"""Bidirectional GRU over packed sequences, written for training speed.
+
+``torch.nn.GRU`` computes the weight gradient anew at every time step, and the two directions one after the other. Here
+both directions advance in one batched product per step, and the weight gradient is one product over all steps: on two
+CPU cores, forward and backward together take about half of the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+__all__ = ["BidirectionalGRU", "PackedOrder"]
+
+
+@dataclass(frozen=True)
+class PackedOrder:
+    """Where the rows of ragged sequences stand when they are packed time step by time step.
+
+    Rows of all sequences lie one after another (``sequence-major``). Packed (``time-major``) rows are sorted by step, and
+    within a step by decreasing length of their sequence, so that step t is a prefix of the sequences still running.
+
+    Attributes
+    ----------
+    forward
+        int64 [n], sequence-major row of each packed row, reading from the first element.
+    backward
+        int64 [n], the same reading from the last element.
+    backward_of_forward
+        int64 [n], for each packed row of the forward direction, the packed row where the backward direction meets the
+        same element.
+    sequence
+        int64 [n], the (original) sequence of each packed row.
+    by_length
+        int64 [B], sequences sorted by decreasing length.
+    step_sizes
+        Number of sequences running at each step.
+    """
+
+    forward: Tensor
+    backward: Tensor
+    backward_of_forward: Tensor
+    sequence: Tensor
+    by_length: Tensor
+    step_sizes: list[int]
+
+    @classmethod
+    def from_lengths(cls, lengths: Tensor) -> PackedOrder:
+        """Build from int64 lengths [B], all at least 1.
+
+        >>> order = PackedOrder.from_lengths(torch.tensor([1, 3]))
+        >>> order.forward.tolist(), order.backward.tolist(), order.step_sizes
+        ([1, 0, 2, 3], [3, 0, 2, 1], [2, 1, 1])
+        """
+        device = lengths.device
+        starts = lengths.cumsum(0) - lengths
+        by_length = torch.argsort(lengths, descending=True, stable=True)
+        sorted_lengths = lengths[by_length]
+        steps = torch.arange(int(sorted_lengths[0]), device=device).unsqueeze(1)  # [L, 1]
+        running = steps < sorted_lengths  # [L, B]
+        first = starts[by_length]
+        forward = (first + steps)[running]
+        backward = (first + sorted_lengths - 1 - steps)[running]
+        position = torch.empty_like(backward)
+        position[backward] = torch.arange(len(backward), device=device)
+        return cls(
+            forward=forward,
+            backward=backward,
+            backward_of_forward=position[forward],
+            sequence=by_length.expand_as(running)[running],
+            by_length=by_length,
+            step_sizes=running.sum(1).tolist(),
+        )
+
+
+class _PackedGRU(torch.autograd.Function):
+    """Recurrent half of the GRU, both directions at once.
+
+    gates_in [2, n, 3d] holds W_i x + b_i of every packed row, in the order reset, update, new.
+    """
+
+    @staticmethod
+    def forward(ctx, gates_in: Tensor, h0: Tensor, w_hh: Tensor, b_hh: Tensor, step_sizes: list[int]) -> Tensor:
+        directions, n, d3 = gates_in.shape
+        d = d3 // 3
+        low = _matmul_dtype(gates_in)  # bfloat16 under autocast, for the products alone
+        w_t = w_hh.transpose(1, 2).to(low).contiguous()  # [2, d, 3d]
+        bias = b_hh.unsqueeze(1)  # [2, 1, 3d]
+        keep = any(ctx.needs_input_grad[:4])
+        hidden = gates_in.new_empty(directions, n, d)
+        if keep:
+            r_z = gates_in.new_empty(directions, n, 2 * d)
+            news = gates_in.new_empty(directions, n, d)
+            new_hidden = gates_in.new_empty(directions, n, d)
+        h, start = h0, 0
+        for size in step_sizes:
+            rows = slice(start, start + size)
+            h = h[:, :size]
+            if low == h.dtype:
+                gates = torch.baddbmm(bias, h, w_t)  # [2, b, 3d]
+            else:
+                gates = torch.bmm(h.to(low), w_t).to(h.dtype).add_(bias)
+            x = gates_in[:, rows]
+            rz = torch.add(gates[..., : 2 * d], x[..., : 2 * d]).sigmoid_()
+            hn = gates[..., 2 * d :]
+            # tanh(u) = 2σ(2u) − 1, several times faster than torch's tanh on a CPU
+            new = torch.addcmul(x[..., 2 * d :], rz[..., :d], hn).mul_(2).sigmoid_().mul_(2).sub_(1)
+            h = torch.lerp(new, h, rz[..., d:])  # (1 − z)·new + z·h
+            hidden[:, rows] = h
+            if keep:
+                r_z[:, rows] = rz
+                news[:, rows] = new
+                new_hidden[:, rows] = hn
+            start += size
+        if keep:
+            ctx.save_for_backward(h0, w_hh, hidden, r_z, news, new_hidden)
+            ctx.step_sizes, ctx.low = step_sizes, low
+        return hidden
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        h0, w_hh, hidden, r_z, news, new_hidden = ctx.saved_tensors
+        step_sizes, low = ctx.step_sizes, ctx.low
+        directions, n, d = hidden.shape
+        previous = _previous_hidden(hidden, h0, step_sizes)
+        r, z = r_z[..., :d], r_z[..., d:]
+        # Everything that does not depend on the incoming gradient, for all steps at once:
+        # gradient of the hidden-side gates = grad h · slopes, in the order reset, update, new.
+        d_new = (1 - z) * (1 - news * news)
+        slopes = hidden.new_empty(directions, n, 3, d)
+        torch.mul(d_new, r, out=slopes[:, :, 2])
+        torch.mul(slopes[:, :, 2], new_hidden * (1 - r), out=slopes[:, :, 0])
+        torch.mul((previous - news) * z, 1 - z, out=slopes[:, :, 1])
+
+        w = w_hh.to(low)
+        d_gates = hidden.new_empty(directions, n, 3, d)
+        d_hidden = hidden.new_empty(directions, n, d)
+        ends = torch.tensor(step_sizes).cumsum(0).tolist()
+        carry = None
+        for step in range(len(step_sizes) - 1, -1, -1):
+            size, stop = step_sizes[step], ends[step]
+            rows = slice(stop - size, stop)
+            dh = d_hidden[:, rows]
+            dh.copy_(grad[:, rows])
+            if carry is not None:
+                dh[:, : carry.shape[1]] += carry
+            dg = d_gates[:, rows]
+            torch.mul(dh.unsqueeze(2), slopes[:, rows], out=dg)
+            dg = dg.flatten(2)  # [2, b, 3d]
+            if low == dh.dtype:
+                carry = torch.baddbmm(dh * z[:, rows], dg, w)
+            else:
+                carry = (dh * z[:, rows]).add_(torch.bmm(dg.to(low), w))
+        d_h0 = carry  # the first step runs all sequences
+        flat = d_gates.flatten(2)
+        d_w = torch.bmm(flat.transpose(1, 2).to(low), previous.to(low)).to(w_hh.dtype)  # [2, 3d, d]
+        d_b = flat.sum(1)
+        # On the input side the new gate is not multiplied by r.
+        torch.mul(d_hidden, d_new, out=d_gates[:, :, 2])
+        return flat, d_h0, d_w, d_b, None
+
+
+def _matmul_dtype(x: Tensor) -> torch.dtype:
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+
+
+def _previous_hidden(hidden: Tensor, h0: Tensor, step_sizes: list[int]) -> Tensor:
+    """hidden shifted by one step, h0 at the first."""
+    previous = torch.empty_like(hidden)
+    previous[:, : step_sizes[0]] = h0
+    start = step_sizes[0]
+    before = 0
+    for last, size in zip(step_sizes, step_sizes[1:], strict=False):
+        previous[:, start : start + size] = hidden[:, before : before + size]
+        before += last
+        start += size
+    return previous
+
+
+class BidirectionalGRU(nn.Module):
+    """One bidirectional GRU layer over ragged sequences, with PyTorch's cell (``torch.nn.GRU``) and parameter names.
+
+    r = σ(W_ir x + b_ir + W_hr h + b_hr), z = σ(W_iz x + b_iz + W_hz h + b_hz),
+    n = tanh(W_in x + b_in + r·(W_hn h + b_hn)), h' = (1 − z)·n + z·h.
+
+    Parameters
+    ----------
+    size
+        Width d of input and state.
+
+    Examples
+    --------
+    >>> gru = BidirectionalGRU(4)
+    >>> order = PackedOrder.from_lengths(torch.tensor([2, 3]))
+    >>> forward, backward = gru(torch.randn(5, 4), torch.zeros(2, 4), order)
+    >>> forward.shape, backward.shape
+    (torch.Size([5, 4]), torch.Size([5, 4]))
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        for suffix in ("", "_reverse"):
+            bound = size**-0.5
+            for name, shape in (
+                ("weight_ih_l0", (3 * size, size)),
+                ("weight_hh_l0", (3 * size, size)),
+                ("bias_ih_l0", (3 * size,)),
+                ("bias_hh_l0", (3 * size,)),
+            ):
+                self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape).uniform_(-bound, bound)))
+
+    def _both(self, name: str) -> Tensor:
+        return torch.stack((getattr(self, name), getattr(self, name + "_reverse")))
+
+    def forward(self, x: Tensor, h0: Tensor, order: PackedOrder) -> tuple[Tensor, Tensor]:
+        """Run both directions.
+
+        Parameters
+        ----------
+        x
+            Rows of all sequences, one sequence after another, [n, d].
+        h0
+            Initial state of both directions, [B, d].
+        order
+            Packing of these rows.
+
+        Returns
+        -------
+        (forward, backward)
+            States [n, d] each, both in the packed row order of the *forward* direction.
+        """
+        both = torch.stack((x.index_select(0, order.forward), x.index_select(0, order.backward)))  # [2, n, d]
+        low = _matmul_dtype(x)
+        weight = self._both("weight_ih_l0").transpose(1, 2)
+        gates = torch.bmm(both.to(low), weight.to(low)).to(x.dtype) if low != x.dtype else torch.bmm(both, weight)
+        gates = gates + self._both("bias_ih_l0").unsqueeze(1)  # [2, n, 3d]
+        h0 = h0.index_select(0, order.by_length).expand(2, -1, -1)
+        recurrent = (gates, h0, self._both("weight_hh_l0"), self._both("bias_hh_l0"), order.step_sizes)
+        hidden = _PackedGRU.apply(*recurrent)
+        return hidden[0], hidden[1].index_select(0, order.backward_of_forward)
