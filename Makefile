@@ -21,7 +21,7 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest
 
 lint: $(STAMP)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/python -m pytest -q tests/unit/test_style.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

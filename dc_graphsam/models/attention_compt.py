@@ -138,7 +138,7 @@ class CoMPTAttention(nn.Module):
         fold = torch.bmm(bond_keys.transpose(1, 2), self.query.weight.view(h, k, d)).flatten(0, 1)  # [h·F, d]
         offset = torch.einsum("hkf,hk->hf", bond_keys, self.query.bias.view(h, k)).flatten()
         scores = nn.functional.linear(x, fold.to(x.dtype), offset.to(x.dtype)).to(x.dtype)  # [n, h·F]
-        of_target = scores.index_select(0, batch.graph.target).view(batch.graph.num_edges, h, -1)
+        of_target = scores.index_select(0, batch.graph.target).view(batch.graph.num_edges, h, batch.bonds.shape[1])
         return torch.linalg.vecdot(of_target, batch.bonds.unsqueeze(1))
 
     def _factored(

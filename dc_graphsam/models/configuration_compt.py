@@ -213,7 +213,9 @@ class CoMPTConfig(PretrainedConfig):
                 f"hidden_size is {self.hidden_size}; accepted: a multiple of num_attention_heads ({self.num_attention_heads})"
             )
         if self.edge_update and self.attention != "dense":
-            raise InvalidArgumentError("edge_update is True; accepted only with attention='dense' (the factored form is exact only without)")
+            raise InvalidArgumentError(
+                "edge_update is True; accepted only with attention='dense' (the factored form is exact only without)"
+            )
         if self.format_version > FORMAT_VERSION:
             raise InvalidArgumentError(
                 f"format_version is {self.format_version}; this version of dc_graphsam reads up to {FORMAT_VERSION}: install a newer one"
@@ -228,7 +230,9 @@ class CoMPTConfig(PretrainedConfig):
             if getattr(self, name) is None:
                 setattr(self, name, width)
             if getattr(self, name) != width:
-                raise InvalidArgumentError(f"{name} is {getattr(self, name)}; feature set {self.feature_set!r} is {width} wide")
+                raise InvalidArgumentError(
+                    f"{name} is {getattr(self, name)}; feature set {self.feature_set!r} is {width} wide"
+                )
         if self.task_names is None:
             labels = self.id2label
             self.task_names = [labels[i] for i in sorted(labels)] if labels else ["task"]
@@ -250,7 +254,9 @@ class CoMPTConfig(PretrainedConfig):
 
     def accepts_feature_set(self, name: str) -> bool:
         """Whether a model of this configuration can read features of that set."""
-        return name == _FEATURE_SET[self.unknown_bond] or (self.unknown_bond == "as-aromatic" and name == "compt-own-slot")
+        return name == _FEATURE_SET[self.unknown_bond] or (
+            self.unknown_bond == "as-aromatic" and name == "compt-own-slot"
+        )
 
     @classmethod
     def released(cls, dataset: str, **overrides: Any) -> CoMPTConfig:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 from transformers import initialization as init
 
-from dc_graphsam.models.recurrent import BidirectionalGRU
 from dc_graphsam.models.readout import GRUReadout
+from dc_graphsam.models.recurrent import BidirectionalGRU
 
 __all__ = ["initialize"]
 

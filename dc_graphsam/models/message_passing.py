@@ -115,7 +115,9 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
     check_choice("message_engine", engine, ENGINES)
     if engine == "dgl":
         if not dgl_is_available():
-            raise InvalidArgumentError("message_engine is 'dgl' but DGL is not installed; accepted here: 'auto', 'torch'")
+            raise InvalidArgumentError(
+                "message_engine is 'dgl' but DGL is not installed; accepted here: 'auto', 'torch'"
+            )
         return _dgl_u_mul_e_sum(graph, v, w)
     if torch.compiler.is_compiling():
         return torch.zeros_like(v).index_add(0, graph.target, v[graph.source] * w.unsqueeze(-1))

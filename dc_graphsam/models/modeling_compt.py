@@ -67,6 +67,53 @@ class CoMPTPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         initialize(module)
 
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path, *args, strict: bool = True, output_loading_info: bool = False, **kwargs
+    ):
+        """Load configuration and weights, as ``transformers.PreTrainedModel.from_pretrained`` does, but strictly.
+
+        Parameters
+        ----------
+        strict
+            A missing, unexpected or misshapen tensor is an error that names it. ``False`` initialises what is missing
+            and ignores the rest, e.g. to start a new task from a trained encoder.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The weights are not those of this model.
+        """
+        model, info = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        if strict:
+            prefix = f"{cls.base_model_prefix}."
+            whole = any(key.startswith(prefix) for key in model.state_dict())
+            found = {
+                "missing": info["missing_keys"],
+                # an encoder may be read from the checkpoint of a predictor
+                "unexpected": info["unexpected_keys"] if whole else (),
+                "wrong shape": [key for key, *_ in info["mismatched_keys"]],
+            }
+            problems = [f"{kind}: {', '.join(sorted(keys))}" for kind, keys in found.items() if keys]
+            if problems:
+                raise InvalidArgumentError(
+                    f"the weights in {str(pretrained_model_name_or_path)!r} are not those of a {cls.__name__} with its configuration; "
+                    f"{'; '.join(problems)}. strict=False loads what fits"
+                )
+        _own_memory(model)
+        return (model, info) if output_loading_info else model
+
+
+def _own_memory(model: nn.Module) -> None:
+    """Move weights that still lie in the mapped file into memory of torch's own.
+
+    A file gives them another alignment, and the last bits of a matrix product on a CPU depend on it: without this, a saved
+    model and the loaded one would differ by rounding.
+    """
+    for parameter in model.parameters():
+        if parameter.data_ptr() % 64:
+            parameter.data = parameter.data.clone()
+
 
 class CoMPTEncoder(CoMPTPreTrainedModel):
     """CoMPT without a head: a batch of molecules → atom states.
@@ -139,7 +186,9 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
             ``last_hidden_state`` [B, N, d] (0 in padded rows), ``hidden_states``, ``attentions``.
         """
         tensors = self.gather_inputs(node_features, node_mask, edge_index, edge_features, distance, graph)
-        x, batch, hidden_states, attentions = self.encode(*tensors, position_ids, output_hidden_states, output_attentions)
+        x, batch, hidden_states, attentions = self.encode(
+            *tensors, position_ids, output_hidden_states, output_attentions
+        )
         return BaseModelOutput(
             last_hidden_state=batch.packing.pad(x), hidden_states=hidden_states, attentions=attentions
         )
@@ -151,7 +200,9 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
             node_features, node_mask = tensors["node_features"], tensors["node_mask"]
             edge_index, edge_features, distance = (tensors[k] for k in ("edge_index", "edge_features", "distance"))
         if node_features is None or edge_index is None or edge_features is None or distance is None:
-            raise InvalidArgumentError("node_features, edge_index, edge_features and distance are needed, or graph in their place")
+            raise InvalidArgumentError(
+                "node_features, edge_index, edge_features and distance are needed, or graph in their place"
+            )
         config = self.config
         if node_features.dim() != 3:
             raise InvalidShapeError("node_features", node_features.shape, f"(B, N, {config.node_feature_size})")

@@ -80,16 +80,18 @@ class LaplacianPosition(nn.Module):
 
     def forward(self, packing: Packing, graph: BondGraph, position_ids: Tensor | None = None) -> Tensor:
         adjacency = _adjacency(packing, graph, torch.float64)
-        scale = adjacency.sum(-1).clamp(min=1).rsqrt()
-        identity = torch.eye(packing.shape[1], device=adjacency.device, dtype=adjacency.dtype)
-        laplacian = identity - scale.unsqueeze(-1) * adjacency * scale.unsqueeze(-2)
-        padding = (~packing.mask).to(adjacency.dtype)
-        laplacian = laplacian + torch.diag_embed(padding * 10)  # past the spectrum [0, 2]: padding sorts to the end
-        _, vectors = torch.linalg.eigh(laplacian)
-        vectors = vectors[..., 1 : EIGENVECTORS + 1] * packing.mask.unsqueeze(-1)  # [B, N, ≤8]
-        vectors = nn.functional.pad(vectors, (0, EIGENVECTORS - vectors.shape[-1]))
+        batch, width = packing.shape
+        vectors = adjacency.new_zeros(batch, width, EIGENVECTORS)
+        # One molecule at a time, unpadded: symmetric molecules have repeated eigenvalues, and the basis that is found for
+        # them must not depend on what else is in the batch.
+        for molecule, atoms in enumerate(packing.lengths.tolist()):
+            part = adjacency[molecule, :atoms, :atoms]
+            scale = part.sum(-1).clamp(min=1).rsqrt()
+            laplacian = torch.eye(atoms, device=part.device, dtype=part.dtype) - scale[:, None] * part * scale
+            found = torch.linalg.eigh(laplacian)[1][:, 1 : EIGENVECTORS + 1]  # [atoms, ≤8]
+            vectors[molecule, :atoms, : found.shape[1]] = found
         if self.training:
-            sign = torch.randint(0, 2, (vectors.shape[0], 1, EIGENVECTORS), device=vectors.device) * 2 - 1
+            sign = torch.randint(0, 2, (batch, 1, EIGENVECTORS), device=vectors.device) * 2 - 1
         else:
             largest = vectors.abs().argmax(1, keepdim=True)
             sign = torch.where(vectors.gather(1, largest) < 0, -1, 1)

@@ -66,7 +66,9 @@ class GRUReadout(nn.Module):
         batch, width = packing.shape
         rows = width if self.pad_to is None else self.pad_to
         if rows < width and bool(packing.mask[:, rows:].any()):
-            raise InvalidArgumentError(f"a molecule has {int(packing.lengths.max())} atoms; accepted: at most pad_to ({rows})")
+            raise InvalidArgumentError(
+                f"a molecule has {int(packing.lengths.max())} atoms; accepted: at most pad_to ({rows})"
+            )
         grid = packing.pad(x)
         grid = grid[:, :rows] if rows < width else nn.functional.pad(grid, (0, 0, 0, rows - width))
         mask = torch.ones(batch, rows, dtype=torch.bool, device=x.device)
