@@ -101,7 +101,9 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
     raise InvalidArgumentError(message)
 
 
-def check_range(name: str, value: Any, low: float | None = None, high: float | None = None, *, bounds: str = "[]") -> Any:
+def check_range(
+    name: str, value: Any, low: float | None = None, high: float | None = None, *, bounds: str = "[]"
+) -> Any:
     """Return ``value`` if it is a finite number in the interval, else raise :class:`InvalidArgumentError`.
 
     Parameters

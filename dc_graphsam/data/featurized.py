@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dc_graphsam.chem import MolGraph, iter_featurized
 from dc_graphsam.data.cache import DATA
 from dc_graphsam.data.dropped import DroppedRow, summarize_dropped
 from dc_graphsam.data.tables import LabelledSmiles
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidSmilesError
+
+if TYPE_CHECKING:
+    from dc_graphsam.chem import MolGraph
 
 __all__ = ["GRAPH_COLUMNS", "write_featurized"]
 
@@ -93,6 +96,8 @@ def _graphs(
 ) -> Iterator[tuple[int, MolGraph]]:
     """(row, graph) in order; what cannot be a graph is noted in ``reasons``."""
     rows = [row for row in range(len(smiles)) if row not in reasons]
+    from dc_graphsam.chem import iter_featurized  # rdkit is needed here only
+
     graphs = iter_featurized([smiles[row] for row in rows], feature_set, num_workers, progress)
     for row, graph in zip(rows, graphs, strict=True):
         if isinstance(graph, InvalidSmilesError):

@@ -130,11 +130,12 @@ class _PackedGRU(torch.autograd.Function):
         r, z = r_z[..., :d], r_z[..., d:]
         # Everything that does not depend on the incoming gradient, for all steps at once:
         # gradient of the hidden-side gates = grad h · slopes, in the order reset, update, new.
-        d_new = (1 - z) * (1 - news * news)
+        u = 1 - z
+        d_new = torch.addcmul(u, u, news * news, value=-1)  # (1 − z)(1 − n²)
         slopes = hidden.new_empty(directions, n, 3, d)
         torch.mul(d_new, r, out=slopes[:, :, 2])
-        torch.mul(slopes[:, :, 2], new_hidden * (1 - r), out=slopes[:, :, 0])
-        torch.mul((previous - news) * z, 1 - z, out=slopes[:, :, 1])
+        torch.mul(slopes[:, :, 2], torch.addcmul(new_hidden, new_hidden, r, value=-1), out=slopes[:, :, 0])
+        torch.mul(previous - news, u.mul_(z), out=slopes[:, :, 1])
 
         w = w_hh.to(low)
         d_gates = hidden.new_empty(directions, n, 3, d)
@@ -145,9 +146,12 @@ class _PackedGRU(torch.autograd.Function):
             size, stop = step_sizes[step], ends[step]
             rows = slice(stop - size, stop)
             dh = d_hidden[:, rows]
-            dh.copy_(grad[:, rows])
-            if carry is not None:
-                dh[:, : carry.shape[1]] += carry
+            if carry is not None and carry.shape[1] == size:
+                torch.add(grad[:, rows], carry, out=dh)
+            else:
+                dh.copy_(grad[:, rows])
+                if carry is not None:
+                    dh[:, : carry.shape[1]] += carry
             dg = d_gates[:, rows]
             torch.mul(dh.unsqueeze(2), slopes[:, rows], out=dg)
             dg = dg.flatten(2)  # [2, b, 3d]
@@ -237,9 +241,11 @@ class BidirectionalGRU(nn.Module):
         """
         both = torch.stack((x.index_select(0, order.forward), x.index_select(0, order.backward)))  # [2, n, d]
         low = _matmul_dtype(x)
-        weight = self._both("weight_ih_l0").transpose(1, 2)
-        gates = torch.bmm(both.to(low), weight.to(low)).to(x.dtype) if low != x.dtype else torch.bmm(both, weight)
-        gates = gates + self._both("bias_ih_l0").unsqueeze(1)  # [2, n, 3d]
+        weight, bias = self._both("weight_ih_l0").transpose(1, 2), self._both("bias_ih_l0").unsqueeze(1)
+        if low == x.dtype:
+            gates = torch.baddbmm(bias, both, weight)  # [2, n, 3d]
+        else:
+            gates = torch.bmm(both.to(low), weight.to(low)).to(x.dtype) + bias
         h0 = h0.index_select(0, order.by_length).expand(2, -1, -1)
         recurrent = (gates, h0, self._both("weight_hh_l0"), self._both("bias_hh_l0"), order.step_sizes)
         hidden = _PackedGRU.apply(*recurrent)

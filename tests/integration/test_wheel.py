@@ -31,5 +31,7 @@ def test_wheel_is_built_installed_and_imported(tmp_path):
     )
     assert result.stdout.strip() == str(target / "dc_graphsam")
     script = target / "bin" / "dc-graphsam"
-    version = subprocess.run([sys.executable, str(script), "--version"], check=True, capture_output=True, text=True, env=environment)
+    version = subprocess.run(
+        [sys.executable, str(script), "--version"], check=True, capture_output=True, text=True, env=environment
+    )
     assert "0.1.0" in version.stdout

@@ -57,7 +57,11 @@ def test_imports_follow_the_arrow(path):
     if part == "__init__":
         return
     allowed = ALLOWED[part] | OPEN | {part}
-    wrong = [f"line {line}: dc_graphsam.{name}" for name, line in imported_parts(ast.parse(path.read_text())) if name in ALLOWED and name not in allowed]
+    wrong = [
+        f"line {line}: dc_graphsam.{name}"
+        for name, line in imported_parts(ast.parse(path.read_text()))
+        if name in ALLOWED and name not in allowed
+    ]
     assert not wrong, f"{part} may import {sorted(allowed)}: {wrong}"
 
 
@@ -81,7 +85,17 @@ def test_import_of_the_package_pulls_in_nothing_heavy():
     assert not HEAVY & set(loaded)
 
 
-@pytest.mark.parametrize("module", ["dc_graphsam.models", "dc_graphsam.data", "dc_graphsam.hf", "dc_graphsam.chem", "dc_graphsam.metrics", "dc_graphsam.cli.main"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "dc_graphsam.models",
+        "dc_graphsam.data",
+        "dc_graphsam.hf",
+        "dc_graphsam.chem",
+        "dc_graphsam.metrics",
+        "dc_graphsam.cli.main",
+    ],
+)
 def test_import_of_a_part_is_light(module):
     loaded = fresh(f"import sys, {module}; print(*{{m.split('.')[0] for m in sys.modules}})").split()
     assert not {"deepchem", "dgl", "datasets", "matplotlib", "sklearn", "rdkit"} & set(loaded)

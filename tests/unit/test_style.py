@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def ruff_options() -> list[str]:
+def ruff_options() -> tuple[list[str], list[str]]:
     settings = ConfigParser()
     settings.read(ROOT / "setup.cfg")
     section = settings["tool:ruff"]
@@ -23,7 +23,18 @@ def ruff_options() -> list[str]:
         f"line-length={section['line-length']}",
         "--config",
         f'target-version="{section["target-version"]}"',
-    ], ["--select", section["select"], "--ignore", section["ignore"]]
+    ], [
+        "--select",
+        section["select"],
+        "--ignore",
+        section["ignore"],
+        "--per-file-ignores",
+        ",".join(
+            f"{pattern}:{rule}"
+            for pattern, rules in (item.split(":") for item in section["per-file-ignores"].split())
+            for rule in rules.split(",")
+        ),
+    ]
 
 
 @pytest.mark.parametrize("command", ["check", "format"])
