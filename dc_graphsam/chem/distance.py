@@ -84,13 +84,14 @@ def _same_words(num_atoms, num_bonds, begin, end, words: int) -> np.ndarray:
         start = start[:, 0]  # [A], twice as fast
     reach, digits, finished = _search(start, _neighbour_columns(total, begin, end), num_atoms)
 
-    valid = np.arange(words * _WORD) < np.repeat(num_atoms, num_atoms)[:, None]  # [A, 64 W]
+    width = -(-int(num_atoms.max()) // 8)  # bytes of a row that are in use, U
+    valid = np.arange(8 * width) < np.repeat(num_atoms, num_atoms)[:, None]  # [A, 8 U]
     out = np.zeros(valid.shape, np.uint8)
     for digit, plane in enumerate(digits):
-        out |= _bits(plane) << np.uint8(digit)
+        out |= _bits(plane, width) << np.uint8(digit)
     whole = np.repeat(np.bitwise_or.reduceat(start, first, axis=0), num_atoms, axis=0)
     if (reach != whole).any():
-        out[_bits(reach) == 0] = UNREACHABLE
+        out[_bits(reach, width) == 0] = UNREACHABLE
         if not finished:
             fragment = _fragments(total, begin, end)
             for i, n in zip(first.tolist(), num_atoms.tolist(), strict=True):
@@ -152,9 +153,9 @@ def _search(start: np.ndarray, neighbours: list[np.ndarray], counts: np.ndarray)
     return reach, digits, False
 
 
-def _bits(plane: np.ndarray) -> np.ndarray:
-    """Words [A] or [A, W] as uint8 [A, 64 W] of zeros and ones."""
-    return np.unpackbits(plane.reshape(len(plane), -1).view(np.uint8), axis=1, bitorder="little")
+def _bits(plane: np.ndarray, width: int) -> np.ndarray:
+    """The first ``width`` bytes of words [A] or [A, W] as uint8 [A, 8 width] of zeros and ones."""
+    return np.unpackbits(plane.reshape(len(plane), -1).view(np.uint8)[:, :width], axis=1, bitorder="little")
 
 
 def _fragments(total: int, begin: np.ndarray, end: np.ndarray) -> np.ndarray:

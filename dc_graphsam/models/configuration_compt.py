@@ -322,7 +322,9 @@ class CoMPTConfig(PretrainedConfig):
         largest = max((max(part.with_format(None)["num_nodes"], default=1) for part in splits), default=1)
         settings["max_position_embeddings"] = max(cls.max_position_embeddings, largest)
         settings.update(overrides)
-        return cls.released(spec.dataset, **settings) if released else cls(**settings)
+        if released:
+            return cls.released(settings.pop("dataset"), **settings)
+        return cls(**settings)
 
 
 def label_statistics(dataset: Any) -> tuple[list[float], list[float]]:

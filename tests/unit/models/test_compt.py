@@ -209,6 +209,30 @@ def test_released_settings_exist_for_nine_data_sets(dataset):
     assert config.loss == {"regression": "rmse", "classification": "bce"}[config.task_type] or dataset == "qm7"
 
 
+def test_configuration_for_a_data_set():
+    """Tasks, metric and label statistics of the training split; released settings under the name of the data set."""
+    import datasets
+
+    from dc_graphsam.tasks import TaskSpec
+
+    def table(labels, sizes):
+        return datasets.Dataset.from_dict({"labels": labels, "num_nodes": sizes})
+
+    nan = float("nan")
+    data = datasets.DatasetDict(
+        train=table([[1.0, nan], [3.0, nan], [nan, 5.0]], [3, 9, 4]), test=table([[100.0, 100.0]], [300])
+    )
+    TaskSpec("mine", ("a", "b"), "regression", "mae", "compt-own-slot").attach(data)
+    config = CoMPTConfig.for_dataset(data, hidden_size=8)
+    assert (config.label_mean, config.label_std) == ([2.0, 5.0], [1.0, 1.0])  # one label, or none that vary: 1
+    assert (config.task_names, config.metric, config.loss, config.hidden_size) == (["a", "b"], "mae", "mae", 8)
+    assert config.max_position_embeddings == 300
+    TaskSpec("esol", ("logS", "x"), "regression", "rmse", "compt").attach(data)
+    config = CoMPTConfig.for_dataset(data, released=True)
+    assert (config.num_hidden_layers, config.distance_kernel, config.unknown_bond) == (3, "softmax", "as-aromatic")
+    assert config.task_names == ["logS", "x"]
+
+
 def test_padding_takes_part_in_the_released_readout_only():
     model = CoMPTForPropertyPrediction(CoMPTConfig(**SMALL, readout="gru-released")).eval()
     graph = featurize("CCO")

@@ -1,0 +1,131 @@
+"""The tables of the README, from the files under results/.
+
+python benchmarks/tables.py            rewrite the README's section
+python benchmarks/tables.py --check    exit with 1 if it is out of date
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).resolve().parents[1] / "README.md"
+BEGIN = "<!-- measured: begin (written by benchmarks/tables.py) -->"
+END = "<!-- measured: end -->"
+
+
+def load(name: str) -> dict | None:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def throughput(result: dict) -> str:
+    machine = result["machine"]
+    lines = [
+        f"Training, CoMPT at the released BBBP settings, batch 32, {machine['threads']} cores "
+        f"({machine['processor']}, {machine['vector']}), windows taking turns (`benchmarks/throughput.py`):",
+        "",
+        "| precision | optimizer | graphs/s | of Adam | passes/step | of the matmul rate | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    names = {"adam": "Adam", "sam": "SAM", "graphsam": "GraphSAM"}
+    for precision, rows in result["training"].items():
+        for method, row in rows.items():
+            if method in names:
+                lines.append(
+                    f"| {precision} | {names[method]} | {row['median']:.0f} | {row['of_adam']:.2f} | {row['passes_per_step']:.2f} "
+                    f"| {row['share_of_matmul_rate']:.0%} | {row['peak_memory_mb'] / 1024:.2f} GB |"
+                )
+    lines += ["", f"Inference, float32: {result['inference_float32']['median']:.0f} graphs/s."]
+    return "\n".join(lines)
+
+
+def accuracy(result: dict) -> str:
+    lines = [
+        "Test metric, released settings, random split by the seed, same schedule for both (`benchmarks/accuracy.py`; mean ± "
+        "standard deviation over the seeds):",
+        "",
+        "| data set | metric | method | test | runs | epochs |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = {"adam": "Adam", "sam": "SAM", "graphsam": "GraphSAM", "graphsam-released": "GraphSAM, preset `released`"}
+    for dataset, methods in result["results"].items():
+        for method in sorted(methods, key=list(names).index):
+            row = methods[method]
+            spread = "" if row["standard_deviation"] is None else f" ± {row['standard_deviation']:.3f}"
+            metric = {"roc_auc": "ROC-AUC ↑", "rmse": "RMSE ↓", "mae": "MAE ↓"}[row["metric"]]
+            lines.append(
+                f"| {dataset} | {metric} | {names[method]} | {row['mean']:.3f}{spread} | {row['runs']} | {row['epochs']} |"
+            )
+    return "\n".join(lines)
+
+
+def scaling(result: dict) -> str:
+    cells = " · ".join(f"{row['atoms']} atoms {row['ms_per_molecule']:.1f} ms" for row in result["rows"])
+    worst = max(row["exponent"] for row in result["rows"] if row["exponent"] is not None)
+    return (
+        f"Forward and backward per molecule (`benchmarks/scaling.py`): {cells}. The steepest step between neighbouring sizes "
+        f"grows with atoms to the power {worst:.2f}."
+    )
+
+
+def featurization(result: dict) -> str:
+    rows = result["results"]
+    ours = next(row for name, row in rows.items() if name.startswith("dc_graphsam, 1 worker"))
+    speed = ours["molecules_per_second_per_core"]
+    return (
+        f"SMILES to graph, parsing included, one core, {result['corpus']} (`benchmarks/featurize.py`): "
+        f"{speed['median']:,} molecules/s (median of windows; best {speed['best']:,})."
+    )
+
+
+def messages(result: dict) -> str:
+    cells = ", ".join(f"{name} {row['best_ms']:.2f} ms" for name, row in result["rows"].items())
+    return (
+        f"Sum over bonds, forward and backward, {result['nodes']} atoms, {result['edges']} directed bonds "
+        f"(`benchmarks/message_passing.py`, best of many): {cells}."
+    )
+
+
+def optimizers(result: dict) -> str:
+    lines = [
+        "Every method, CoMPT/BBBP, same machine, windows taking turns (`benchmarks/optimizers.py`):",
+        "",
+        "| method | of Adam's speed | passes/step | extra memory, copies of the weights |",
+        "|---|---|---|---|",
+    ]
+    for name, row in result["rows"].items():
+        lines.append(f"| {name} | {row['of_adam']:.2f} | {row['passes_per_step']:.2f} | {row['extra_copies']:.2f} |")
+    return "\n".join(lines)
+
+
+SECTIONS = {
+    "throughput": throughput,
+    "optimizers": optimizers,
+    "accuracy": accuracy,
+    "scaling": scaling,
+    "featurize": featurization,
+    "message_passing": messages,
+}
+
+
+def section() -> str:
+    parts = [make(result) for name, make in SECTIONS.items() if (result := load(name)) is not None]
+    return "\n\n".join(parts)
+
+
+def main() -> int:
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    new = f"{before}{BEGIN}\n\n{section()}\n\n{END}{after}"
+    if "--check" in sys.argv:
+        return int(new != text)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

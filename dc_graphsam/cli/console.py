@@ -1,0 +1,83 @@
+"""What is said where: news and warnings on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+__all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
+
+METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+
+
+def say(line: str) -> None:
+    """News while something is under way."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def result(text: str) -> None:
+    """What was asked for."""
+    sys.stderr.flush()
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class _Handler(logging.Handler):
+    """Log records of the package as one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        word = record.levelname.lower()
+        say(f"{word}: {record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage())
+
+
+def use_console(debug: bool = False) -> None:
+    """Show the package's own log as lines on stderr, and keep its dependencies quiet."""
+    import warnings
+
+    # Threads that spin while they wait make a busy machine many times slower; this is read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    log = logging.getLogger("dc_graphsam")
+    log.handlers = [_Handler()]
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    if not debug:
+        warnings.simplefilter("ignore")
+        for name in ("deepchem", "transformers", "datasets", "accelerate", "torch", "filelock", "matplotlib"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Columns under each other; those numbered in ``left`` stand to the left, the others to the right.
+
+    >>> print(text_table(["test set", "RMSE"], [["random forest", "0.61"]]))
+     test set        RMSE
+     random forest   0.61
+    """
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    lines = []
+    for row in (header, *rows):
+        cells = [
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append((" " + "   ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def metric_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Metrics of several models beside each other; those of single tasks are left out.
+
+    >>> print(metric_table("test set", {"random forest": {"rmse": 0.614, "mae": 0.5, "rmse_a": 1.0}}))
+     test set          RMSE      MAE
+     random forest   0.6140   0.5000
+    """
+    names = [name for name in METRIC_NAMES if any(name in values for values in rows.values())]
+    cells = [[row, *(_number(values.get(name)) for name in names)] for row, values in rows.items()]
+    return text_table([title, *(METRIC_NAMES[name] for name in names)], cells)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"
