@@ -1,8 +1,8 @@
 """Two forward-backward passes inside one step of the Trainer.
 
-The Trainer collects the micro-batches of a step, computes one gradient over all of them, clips it and steps. Here the same
-micro-batches are first run at θ where the method asks for it (pass A), then at θ + ε̂ (pass B); the weights are back before the
-Trainer clips.
+The Trainer collects the micro-batches of a step, computes one gradient over all of them, clips it and steps. Here the
+same micro-batches are first run at θ where the method asks for it (pass A), then at θ + ε̂ (pass B); the weights are back
+before the Trainer clips.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def find_sharpness_aware(optimizer: Any) -> SharpnessAwareOptimizer | None:
 
 
 def set_base_mode(sam: SharpnessAwareOptimizer | None, mode: str) -> None:
-    """Tell a base optimizer that keeps two points (schedule-free) which one is wanted; the Trainer reaches the outer one only."""
+    """Tell a base optimizer that keeps two points (schedule-free) which one is wanted: the Trainer tells the outer one."""
     switch = getattr(getattr(sam, "base_optimizer", None), mode, None)
     if callable(switch):
         switch()

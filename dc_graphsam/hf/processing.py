@@ -50,7 +50,7 @@ class MoleculeProcessor:
 
     Notes
     -----
-    Pass it to :class:`~dc_graphsam.hf.GraphSAMTrainer` as ``processing_class``, so that checkpoints and uploads hold it.
+    Pass it to :class:`~dc_graphsam.hf.GraphSAMTrainer` as ``processing_class``, so that checkpoints and uploads have it.
 
     Examples
     --------

@@ -30,14 +30,15 @@ logger = logging.getLogger(__name__)
 class GraphSAMTrainer(Trainer):
     """``transformers.Trainer`` whose steps are taken by a sharpness-aware optimizer.
 
-    Any model that the parent trains can be trained, around any base optimizer, schedule, precision and accumulation that it
-    knows. The whole accumulated batch is one batch: the extra pass, where the method asks for one, runs over all
-    micro-batches, then the updating pass does. Weights are the clean ones in evaluation, in callbacks at the end of a step,
-    and in checkpoints; gradient clipping sees the updating gradient only.
+    Any model that the parent trains can be trained, around any base optimizer, schedule, precision and accumulation
+    that it knows. The whole accumulated batch is one batch: the extra pass, where the method asks for one, runs over
+    all micro-batches, then the updating pass does. Weights are the clean ones in evaluation, in callbacks at the end of
+    a step, and in checkpoints; gradient clipping sees the updating gradient only.
 
-    With a molecular model and a featurized data set, what is left out is filled in: the collator, the metrics of the task,
-    the metric that chooses the best model, the processor that is saved with the model, batches of like-sized molecules,
-    and for regression mean and standard deviation of the training labels (into ``model.config``, if it has none).
+    With a molecular model and a featurized data set, what is left out is filled in: the collator, the metrics of the
+    task, the metric that chooses the best model, the processor that is saved with the model, batches of like-sized
+    molecules, and for regression mean and standard deviation of the training labels (into ``model.config``, if it has
+    none).
 
     Parameters
     ----------
@@ -47,8 +48,8 @@ class GraphSAMTrainer(Trainer):
         Method, radius and so on beside the parent's arguments.
     **kwargs
         Those of the parent: ``train_dataset``, ``eval_dataset``, ``data_collator``, ``compute_metrics``,
-        ``processing_class``, ``model_init``, ``callbacks``, ``optimizers``, … A plain optimizer in ``optimizers`` is wrapped,
-        a sharpness-aware one is used as it is.
+        ``processing_class``, ``model_init``, ``callbacks``, ``optimizers``, … A plain optimizer in ``optimizers`` is
+        wrapped, a sharpness-aware one is used as it is.
 
     Raises
     ------
@@ -62,9 +63,10 @@ class GraphSAMTrainer(Trainer):
 
     Notes
     -----
-    Logged beside the parent's values: ``loss`` is that of the gradient stepped with; ``loss_clean`` and ``loss_perturbed``
-    are means over the passes at θ and at θ + ε̂ since the last log (absent where there were none), ``perturbation_norm`` the
-    mean of ‖ε̂‖, ``rho`` the radius, ``passes`` the forward-backward passes since the start and ``passes_per_second``.
+    Logged beside the parent's values, of which ``loss`` is that of the gradient stepped with: ``loss_clean`` and
+    ``loss_perturbed``, means over the passes at θ and at θ + ε̂ since the last log (absent where there were none);
+    ``perturbation_norm``, the mean of ‖ε̂‖; ``rho``, the radius; ``passes``, the forward-backward passes since the start;
+    and ``passes_per_second``.
 
     Examples
     --------
@@ -72,9 +74,10 @@ class GraphSAMTrainer(Trainer):
     >>> import tempfile
     >>> data = load_moleculenet("freewilson", progress=False)
     >>> config = CoMPTConfig.for_dataset(data, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
-    >>> args = GraphSAMTrainingArguments(tempfile.mkdtemp(), max_steps=2, disable_tqdm=True, save_strategy="no")
+    >>> args = GraphSAMTrainingArguments(tempfile.mkdtemp(), max_steps=2, logging_strategy="no", disable_tqdm=True)
     >>> trainer = GraphSAMTrainer(CoMPTForPropertyPrediction(config), args, train_dataset=data["train"])
-    >>> trainer.train().global_step, trainer.passes
+    >>> trainer.train().global_step, trainer.passes  # doctest: +ELLIPSIS
+    {'train_runtime': ...}
     (2, 3)
     """
 
@@ -83,7 +86,8 @@ class GraphSAMTrainer(Trainer):
             args = GraphSAMTrainingArguments("tmp_trainer")
         if not isinstance(args, GraphSAMTrainingArguments):
             raise InvalidArgumentError(
-                f"args is of class {type(args).__name__}; accepted: GraphSAMTrainingArguments, which takes the same arguments"
+                f"args is of class {type(args).__name__}; accepted: GraphSAMTrainingArguments, "
+                "which takes the same arguments"
             )
         self._passes = StepPasses(self)
         self._sharpness = SharpnessCallback(self)
@@ -129,8 +133,8 @@ class GraphSAMTrainer(Trainer):
             sharded.append("weights sharded at load time")
         if sharded and self.args.sam != "none":
             raise InvalidArgumentError(
-                f"sam={self.args.sam!r} does not work with {' and '.join(sharded)}; use data-parallel training (torchrun, "
-                "accelerate launch), where every process holds all weights, or sam='none'"
+                f"sam={self.args.sam!r} does not work with {' and '.join(sharded)}; use data-parallel training "
+                "(torchrun, accelerate launch), where every process holds all weights, or sam='none'"
             )
 
     # ---- Optimizer and schedule
@@ -169,7 +173,7 @@ class GraphSAMTrainer(Trainer):
         return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def _inner_training_loop(self, *args: Any, **kwargs: Any) -> Any:
-        # Whatever ends the loop (Ctrl-C, too little memory for the batch size tried, an error): clean weights behind it.
+        # Whatever ends the loop (Ctrl-C, too little memory for a batch size, an error) leaves clean weights behind.
         if self._is_molecular and self.train_dataset is not None:
             molecules.fill_label_statistics(self.model, self.train_dataset)
         if self.args.device.type == "cpu":
@@ -320,7 +324,8 @@ class GraphSAMTrainer(Trainer):
         Parameters
         ----------
         hp_space
-            As for the parent. Default: radius, β, γ, λ of the method within the ranges of the paper (A.4), for Optuna.
+            As for the parent. Default: those of ρ, β, γ, λ that the method has, in the ranges of the paper (A.4), for
+            Optuna.
         compute_objective
             Default: ``metric_for_best_model``.
         n_trials

@@ -38,8 +38,8 @@ FUSED_INTO_BACKWARD = ("lomo", "adalomo", "galore_adamw_layerwise", "galore_adam
 class GraphSAMTrainingArguments(TrainingArguments):
     r"""``TrainingArguments`` with the options of sharpness-aware training.
 
-    A method option left at ``None`` becomes the method's own default (for GraphSAM that of the paper, A.4: ρ 0.05, β 0.99,
-    γ 0.5, λ 1 epoch, a new anchor every epoch). An option that the method does not have is an error.
+    A method option left at ``None`` becomes the method's own default (for GraphSAM that of the paper, A.4: ρ 0.05,
+    β 0.99, γ 0.5, λ 1 epoch, a new anchor every epoch). An option that the method does not have is an error.
 
     Parameters
     ----------
@@ -57,9 +57,10 @@ class GraphSAMTrainingArguments(TrainingArguments):
         ``"none"``: the updating gradient is ω = ∇L; ``"loss"``: L·∇L, which the released code steps with
         (``CoMPT-main/train_graph.py:91,132``). Default: what ``sam_preset`` says.
     lr_schedule : str, optional
-        ``None``: ``lr_scheduler_type`` decides. ``"released"``: linear from ``initial_learning_rate`` to ``learning_rate``
-        over ``lr_warmup_epochs`` (at most half of the run), then exponential to ``final_learning_rate`` at the last epoch
-        (``CoMPT-main/utils.py:146-168``; there, it pairs with SAM and GraphSAM, and Adam with ``"inverse_sqrt"``).
+        ``None``: ``lr_scheduler_type`` decides. ``"released"``: linear from ``initial_learning_rate`` to
+        ``learning_rate`` over ``lr_warmup_epochs`` (at most half of the run), then exponential to
+        ``final_learning_rate`` at the last epoch (``CoMPT-main/utils.py:146-168``; there, it pairs with SAM and
+        GraphSAM, and Adam with ``"inverse_sqrt"``).
     initial_learning_rate, final_learning_rate : float, optional
         Ends of ``"released"``; a tenth of ``learning_rate`` each by default.
     lr_warmup_epochs : float
@@ -80,8 +81,8 @@ class GraphSAMTrainingArguments(TrainingArguments):
     ``num_train_epochs`` 30 (3), ``per_device_train_batch_size`` 32 (8), ``per_device_eval_batch_size`` 64 (8),
     ``logging_strategy`` and ``save_strategy`` ``"epoch"`` (``"steps"``, 500), ``save_total_limit`` 2 (none),
     ``logging_nan_inf_filter`` False (True: hides a diverged loss, and waits for the device in every step),
-    ``train_sampling_strategy`` ``"auto"`` (``"random"``) and ``length_column_name`` ``"num_nodes"`` (``"length"``): batches of
-    like-sized examples where the data set has that column, random ones elsewhere.
+    ``train_sampling_strategy`` ``"auto"`` (``"random"``) and ``length_column_name`` ``"num_nodes"`` (``"length"``):
+    batches of like-sized examples where the data set has that column, random ones elsewhere.
 
     ``optim`` stays the parent's AdamW, in its fused form: with the default ``weight_decay=0`` it takes the steps of the
     paper's Adam, bit for bit. ``max_grad_norm`` stays 1; the paper does not clip, which is 0 here. Clipping acts on the
@@ -102,7 +103,7 @@ class GraphSAMTrainingArguments(TrainingArguments):
     sam: str = field(
         default="graphsam",
         metadata={
-            "help": "Sharpness-aware method: graphsam, sam, asam, sam-one, sam-k, looksam, ae-sam, rst, esam, momentum-sam or none."
+            "help": "Method: graphsam, sam, asam, sam-one, sam-k, looksam, ae-sam, rst, esam, momentum-sam or none."
         },
     )
     rho: float | None = field(
@@ -119,7 +120,7 @@ class GraphSAMTrainingArguments(TrainingArguments):
     rho_schedule: str | None = field(
         default=None,
         metadata={
-            "help": "How rho changes: constant, paper, paper-smooth, released, floor or linear-lr. Default: the method's."
+            "help": "How rho changes: constant, paper, paper-smooth, released, floor, linear-lr. Default: the method's."
         },
     )
     anchor: str | None = field(
@@ -287,7 +288,8 @@ class GraphSAMTrainingArguments(TrainingArguments):
                 del given[option]
                 continue
             raise InvalidArgumentError(
-                f"{spelt.get(option, option)} is no option of sam={self.sam!r}; accepted: {', '.join(sorted(accepted)) or 'none'}"
+                f"{spelt.get(option, option)} is no option of sam={self.sam!r}; accepted: "
+                f"{', '.join(sorted(accepted)) or 'none'}"
             )
         return given
 

@@ -251,7 +251,8 @@ class SharpnessAwareOptimizer(StepMixin, StateMixin, Optimizer):
         Optional; worth it where many small tensors make the bookkeeping of a step show (on a CPU). ``p.data`` is rebound,
         once: call it right after construction, before anything takes hold of the storages (DistributedDataParallel,
         ``torch.compile``, ``share_memory_``). Values, shapes and gradients stay as they are. Moving the model to another
-        device afterwards undoes it, which costs speed and nothing else.
+        device afterwards undoes it, which costs speed and nothing else. ``save_pretrained``, ``torch.save`` and
+        ``safetensors.torch.save_file`` write such parameters like any others; ``safetensors.torch.save_model`` refuses them.
 
         Examples
         --------

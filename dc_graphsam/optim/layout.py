@@ -147,9 +147,9 @@ class Block:
         storages = [p.untyped_storage().data_ptr() if p.is_contiguous() else None for p in params]
         for i in range(1, len(params) + 1):
             begin = self._spans[first][0]
-            if i < len(params) and storages[i] is not None and storages[i] == storages[first]:
-                if pointers[i] - pointers[first] == (self._spans[i][0] - begin) * item:
-                    continue
+            same = i < len(params) and storages[i] is not None and storages[i] == storages[first]
+            if same and pointers[i] - pointers[first] == (self._spans[i][0] - begin) * item:
+                continue
             weights = params[first].detach()
             if i - first > 1:
                 length = self._spans[i - 1][0] + self._spans[i - 1][1] - begin

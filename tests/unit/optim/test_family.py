@@ -30,7 +30,19 @@ def closure_for(optimizer, params, points=None):
 
 # -------------------------------------------------------------------- registry
 def test_registry_names_and_options():
-    assert list(OPTIMIZERS) == ["none", "sam", "asam", "sam-one", "sam-k", "looksam", "ae-sam", "rst", "esam", "graphsam", "momentum-sam"]
+    assert list(OPTIMIZERS) == [
+        "none",
+        "sam",
+        "asam",
+        "sam-one",
+        "sam-k",
+        "looksam",
+        "ae-sam",
+        "rst",
+        "esam",
+        "graphsam",
+        "momentum-sam",
+    ]
     assert {"beta", "anchor_every_epochs", "anchor", "preset"} <= set(OPTIMIZERS["graphsam"].own_options)
     assert {"lambda_1", "total_steps"} <= set(OPTIMIZERS["ae-sam"].own_options)
     for name, info in OPTIMIZERS.items():
