@@ -90,30 +90,27 @@ class _PackedGRU(torch.autograd.Function):
         w_t = w_hh.transpose(1, 2).to(low).contiguous()  # [2, d, 3d]
         bias = b_hh.unsqueeze(1)  # [2, 1, 3d]
         keep = any(ctx.needs_input_grad[:4])
+        rows_kept = n if keep else step_sizes[0]  # without a backward pass, one step's worth of room is used again
         hidden = gates_in.new_empty(directions, n, d)
-        if keep:
-            r_z = gates_in.new_empty(directions, n, 2 * d)
-            news = gates_in.new_empty(directions, n, d)
-            new_hidden = gates_in.new_empty(directions, n, d)
+        r_z = gates_in.new_empty(directions, rows_kept, 2 * d)
+        news = gates_in.new_empty(directions, rows_kept, d)
+        new_hidden = gates_in.new_empty(directions, rows_kept, d)
         h, start = h0, 0
         for size in step_sizes:
             rows = slice(start, start + size)
+            kept = rows if keep else slice(0, size)
             h = h[:, :size]
             if low == h.dtype:
                 gates = torch.baddbmm(bias, h, w_t)  # [2, b, 3d]
             else:
                 gates = torch.bmm(h.to(low), w_t).to(h.dtype).add_(bias)
             x = gates_in[:, rows]
-            rz = torch.add(gates[..., : 2 * d], x[..., : 2 * d]).sigmoid_()
-            hn = gates[..., 2 * d :]
+            rz, new, hn = r_z[:, kept], news[:, kept], new_hidden[:, kept]
+            torch.add(gates[..., : 2 * d], x[..., : 2 * d], out=rz).sigmoid_()
+            hn.copy_(gates[..., 2 * d :])
             # tanh(u) = 2σ(2u) − 1, several times faster than torch's tanh on a CPU
-            new = torch.addcmul(x[..., 2 * d :], rz[..., :d], hn).mul_(2).sigmoid_().mul_(2).sub_(1)
-            h = torch.lerp(new, h, rz[..., d:])  # (1 − z)·new + z·h
-            hidden[:, rows] = h
-            if keep:
-                r_z[:, rows] = rz
-                news[:, rows] = new
-                new_hidden[:, rows] = hn
+            torch.addcmul(x[..., 2 * d :], rz[..., :d], hn, out=new).mul_(2).sigmoid_().mul_(2).sub_(1)
+            h = torch.lerp(new, h, rz[..., d:], out=hidden[:, rows])  # (1 − z)·new + z·h
             start += size
         if keep:
             ctx.save_for_backward(h0, w_hh, hidden, r_z, news, new_hidden)
