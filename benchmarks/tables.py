@@ -74,7 +74,7 @@ def scaling(result: dict) -> str:
 def featurization(result: dict) -> str:
     rows = result["results"]
     ours = next(row for name, row in rows.items() if name.startswith("dc_graphsam, 1 worker"))
-    speed = ours["molecules_per_second_per_core"]
+    speed = ours["per_second_and_core"]
     return (
         f"SMILES to graph, parsing included, one core, {result['corpus']} (`benchmarks/featurize.py`): "
         f"{speed['median']:,} molecules/s (median of windows; best {speed['best']:,})."

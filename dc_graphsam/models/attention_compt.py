@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,12 @@ class MoleculeBatch:
     bonds: Tensor
     distance: Tensor
     pairs: Tensor
+
+    @cached_property
+    def unbonded(self) -> Tensor:
+        """N − deg_i: atoms of the molecule without a bond to atom i, itself included, [n, 1]."""
+        atoms = self.packing.lengths.index_select(0, self.packing.molecule)
+        return (atoms - self.graph.degree).to(self.distance.dtype).unsqueeze(1)
 
     @classmethod
     def build(cls, node_mask: Tensor, edge_index: Tensor, edge_features: Tensor, distance: Tensor, dtype: torch.dtype):
@@ -153,17 +160,17 @@ class CoMPTAttention(nn.Module):
         highest = highest.scatter_reduce(0, graph.target.unsqueeze(1).expand(-1, h), b.detach(), "amax")
         w0 = torch.exp(-highest)  # weight of a pair without a bond, [n, h]
         w = torch.exp(b - highest.index_select(0, graph.target))
-        atoms = packing.lengths.to(x.dtype).index_select(0, packing.molecule)
-        z = (atoms - graph.degree(x.dtype)).unsqueeze(1) * w0 + edge_sum(graph, w)  # Z_i·e^{−m_i}, [n, h]
+        z = torch.addcmul(edge_sum(graph, w), batch.unbonded, w0)  # Z_i·e^{−m_i}, [n, h]
 
         kernel = self.distance_kernel(batch)  # [B, N, N]
         if want_attention:
-            attention = self._attention_matrix(kernel, w0 / z, (w / z.index_select(0, graph.target)), batch)
+            attention = self._attention_matrix(kernel, w0 / z, w / z.index_select(0, graph.target), batch)
         v = self.value(x).to(x.dtype)
         doubled = self.dropout(2 * kernel - torch.diag_embed(kernel.diagonal(dim1=1, dim2=2)))  # (2 − δ_ij) K_ij
         everyone = packing.pack(torch.bmm(doubled, packing.pad(v)).to(x.dtype)).view(n, h, k)
         on_bond = kernel.flatten().index_select(0, batch.pairs).unsqueeze(1)  # K_ij of bonds, [E, 1]
-        bond_weight = 2 * ((w - w0.index_select(0, graph.target)) / z.index_select(0, graph.target)) * on_bond
+        excess = (w - w0.index_select(0, graph.target)) / z.index_select(0, graph.target)
+        bond_weight = excess * (2 * on_bond)  # [E, h]
         bonded = u_mul_e_sum(graph, v.view(n, h, k), self.dropout(bond_weight), self.engine)
         y = torch.addcmul(bonded, everyone, (w0 / z).unsqueeze(-1)).reshape(n, d)
         return y, attention if want_attention else None

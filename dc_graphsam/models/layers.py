@@ -91,24 +91,25 @@ class _UnbiasedLayerNorm(torch.autograd.Function):
         d = x.shape[-1]
         # The tiny eps only keeps a constant row at 0·finite; it is far below rounding for every other row.
         normed, mean, rstd = torch.native_layer_norm(x, [d], None, None, 1e-30)
-        s = math.sqrt(d / (d - 1)) / rstd
-        ratio = 1 / (rstd * (s + eps))  # q/rstd, with q = 1/(s + eps)
+        # (x − mean)/(s + eps) = x̂·ratio with s = c/rstd, so that ratio = 1/(rstd·(s + eps)) = 1/(c + eps·rstd)
+        ratio = (rstd * eps).add_(math.sqrt(d / (d - 1))).reciprocal_()
         out = torch.addcmul(b, normed * ratio, a)
-        ctx.save_for_backward(x, normed, mean, rstd, s, ratio, a, b, out)
+        ctx.save_for_backward(x, normed, mean, rstd, ratio, a, b, out)
         ctx.eps = eps
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        x, normed, mean, rstd, s, ratio, a, b, out = ctx.saved_tensors
+        x, normed, mean, rstd, ratio, a, b, out = ctx.saved_tensors
         d = x.shape[-1]
         # torch's kernel gives rstd·[g − mean(g) − x̂·mean(g·x̂)] for g = a·grad·ratio, and Σ grad·ratio·x̂, which is da.
         g = grad * ratio
         dx, da, _ = torch.ops.aten.native_layer_norm_backward(g, x, [d], mean, rstd, a, None, [True, True, False])
-        # Ours has the factor s/(s + eps) before the last term: add back its share. Σ_d g·x̂ = Σ_d grad·(out − b).
+        # Ours has the factor s/(s + eps) before the last term: add back its share, eps/(s + eps) = eps·rstd·ratio.
+        # Σ_d g·x̂ = Σ_d grad·(out − b).
         projection = (torch.linalg.vecdot(grad, out) - grad @ b).unsqueeze(-1)
-        dx.addcmul_(normed, projection * (rstd / d * ctx.eps / (s + ctx.eps)))
+        dx.addcmul_(normed, projection.mul_(rstd).mul_(rstd).mul_(ratio), value=ctx.eps / d)
         return dx, da, grad.flatten(0, -2).sum(0), None
 
 

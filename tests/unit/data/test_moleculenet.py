@@ -86,8 +86,8 @@ def second_start(arguments, tmp_path):
     code = (
         "import sys, time, datasets\n"
         "from dc_graphsam.data import load_moleculenet\n"
-        "from dc_graphsam.data import moleculenet, featurized\n"
-        "featurized.iter_featurized = None\n"
+        "from dc_graphsam.chem import parallel\n"
+        "parallel.iter_featurized = None\n"
         "start = time.perf_counter()\n"
         f"data = load_moleculenet({arguments})\n"
         "print(time.perf_counter() - start, 'deepchem' in sys.modules, 'dgl' in sys.modules, len(data['train']))\n"

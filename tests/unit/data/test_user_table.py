@@ -199,7 +199,7 @@ def test_max_atoms(alkanes):
 
 def test_a_second_start_does_not_featurize(alkanes, monkeypatch):
     first = load_csv(alkanes, progress=False)
-    monkeypatch.setattr("dc_graphsam.data.featurized.iter_featurized", None)
+    monkeypatch.setattr("dc_graphsam.chem.parallel.iter_featurized", None)
     monkeypatch.setattr("dc_graphsam.data.user_table.read_table", None)
     again = load_csv(alkanes, seed=1, progress=False)
     assert first["train"].cache_files == again["train"].cache_files
