@@ -1,1 +1,1 @@
-"""TODO."""
+"""The command line: argument parsing only, the work is done elsewhere."""
