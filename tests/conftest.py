@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that needs a hub starts one of its own
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell that starts the tests in the background ignores Ctrl-C, and so would the processes that are tested with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 VARIABLE = "DC_GRAPHSAM_SHARED"
 SHARED = Path(os.environ.get(VARIABLE, Path(__file__).resolve().parents[2] / "shared"))
