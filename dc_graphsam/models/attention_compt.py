@@ -59,7 +59,7 @@ class MoleculeBatch:
     def unbonded(self) -> Tensor:
         """N − deg_i: atoms of the molecule without a bond to atom i, itself included, [n, 1]."""
         atoms = self.packing.lengths.index_select(0, self.packing.molecule)
-        return (atoms - self.graph.degree).to(self.distance.dtype).unsqueeze(1)
+        return (atoms - self.graph.degree(torch.int64)).to(self.distance.dtype).unsqueeze(1)
 
     @classmethod
     def build(cls, node_mask: Tensor, edge_index: Tensor, edge_features: Tensor, distance: Tensor, dtype: torch.dtype):

@@ -19,17 +19,16 @@ _MISH_LINEAR = 20.0
 
 
 class _Mish(torch.autograd.Function):
-    """x·t with t = tanh(softplus(x)) = e(u + 1)/(u² + 1), e = eˣ, u = 1 + e, free of cancellation."""
+    """x·tanh(softplus(x)), with t = tanh(softplus(x)) = n/(n + 2), n = eˣ(eˣ + 2), free of cancellation."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
-        e = torch.exp_(x.clamp(max=_MISH_LINEAR))
-        u = e + 1
-        r = torch.mul(u, u).add_(1).reciprocal_()
-        t = torch.addcmul(e, e, u).mul_(r)
+        e = torch.exp(x.clamp(max=_MISH_LINEAR))
+        n = torch.addcmul(2 * e, e, e)
+        t = n / (n + 2)
         if ctx.needs_input_grad[0]:
-            # d mish/dx = t + x·dt/dx, dt/dx = 4·u·e/(u² + 1)²
-            slope = torch.addcmul(t, u.mul_(e), r.mul_(r).mul_(x), value=4)
+            # d mish/dx = t + x·(1 − t²)·σ(x), with 1 − t = 2/(n + 2) and σ(x) = e/(1 + e)
+            slope = (1 + t).mul_(2 * e).mul_(x).div_((n + 2).mul_(1 + e)).add_(t)
             ctx.save_for_backward(slope)
         return t.mul_(x)
 
@@ -91,26 +90,26 @@ class _UnbiasedLayerNorm(torch.autograd.Function):
         d = x.shape[-1]
         # The tiny eps only keeps a constant row at 0·finite; it is far below rounding for every other row.
         normed, mean, rstd = torch.native_layer_norm(x, [d], None, None, 1e-30)
-        # (x − mean)/(s + eps) = x̂·ratio with s = c/rstd, so that ratio = 1/(rstd·(s + eps)) = 1/(c + eps·rstd)
-        ratio = (rstd * eps).add_(math.sqrt(d / (d - 1))).reciprocal_()
-        out = torch.addcmul(b, normed * ratio, a)
-        ctx.save_for_backward(x, normed, mean, rstd, ratio, a, b, out)
+        s = math.sqrt(d / (d - 1)) / rstd
+        ratio = 1 / (rstd * (s + eps))  # q/rstd, with q = 1/(s + eps)
+        ctx.save_for_backward(x, normed, mean, rstd, s, ratio, a)
         ctx.eps = eps
-        return out
+        return torch.addcmul(b, normed * ratio, a)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
-        x, normed, mean, rstd, ratio, a, b, out = ctx.saved_tensors
+        x, normed, mean, rstd, s, ratio, a = ctx.saved_tensors
         d = x.shape[-1]
-        # torch's kernel gives rstd·[g − mean(g) − x̂·mean(g·x̂)] for g = a·grad·ratio, and Σ grad·ratio·x̂, which is da.
-        g = grad * ratio
-        dx, da, _ = torch.ops.aten.native_layer_norm_backward(g, x, [d], mean, rstd, a, None, [True, True, False])
-        # Ours has the factor s/(s + eps) before the last term: add back its share, eps/(s + eps) = eps·rstd·ratio.
-        # Σ_d g·x̂ = Σ_d grad·(out − b).
-        projection = (torch.linalg.vecdot(grad, out) - grad @ b).unsqueeze(-1)
-        dx.addcmul_(normed, projection.mul_(rstd).mul_(rstd).mul_(ratio), value=ctx.eps / d)
-        return dx, da, grad.flatten(0, -2).sum(0), None
+        g = grad * a * ratio
+        # torch's kernel gives rstd·[g − mean(g) − x̂·mean(g·x̂)]; ours has the factor s/(s + eps) before the last term.
+        dx = torch.ops.aten.native_layer_norm_backward(g, x, [d], mean, rstd, None, None, [True, False, False])[0]
+        projection = torch.linalg.vecdot(g, normed).unsqueeze(-1) / d
+        dx.addcmul_(normed, projection * rstd * (ctx.eps / (s + ctx.eps)))
+        weighted = grad * normed
+        da = (weighted * ratio).flatten(0, -2).sum(0)
+        db = grad.flatten(0, -2).sum(0)
+        return dx, da, db, None
 
 
 class LayerNorm(nn.Module):

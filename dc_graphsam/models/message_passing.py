@@ -15,7 +15,6 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -49,7 +48,6 @@ class BondGraph:
     target: Tensor
     num_nodes: int
     _orders: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
-    _bags: dict[tuple[str, int], tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict, repr=False)
     _dgl: object = field(default=None, repr=False)
 
     @property
@@ -64,23 +62,9 @@ class BondGraph:
             self._orders[end] = torch.argsort(nodes, stable=True), counts.cumsum(0) - counts
         return self._orders[end]
 
-    @cached_property
-    def degree(self) -> Tensor:
-        """Number of in-edges of each node, int64 [n]."""
-        return torch.bincount(self.target, minlength=self.num_nodes)
-
-    def bags(self, end: str, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Arguments of ``embedding_bag`` that sums over the edges at ``end`` of each node, one bag per (head, node).
-
-        Rows [h·E] of values seen as [n·h, k], first row of each bag [h·n], and the edge order [E].
-        """
-        if (end, heads) not in self._bags:
-            order, starts = self.sorted_by(end)
-            other = (self.source if end == "target" else self.target).index_select(0, order)
-            head = torch.arange(heads, device=order.device).unsqueeze(1)
-            rows, first = other * heads + head, starts + head * order.numel()
-            self._bags[end, heads] = rows.flatten(), first.flatten(), order
-        return self._bags[end, heads]
+    def degree(self, dtype: torch.dtype) -> Tensor:
+        """Number of in-edges of each node, [n]."""
+        return torch.bincount(self.target, minlength=self.num_nodes).to(dtype)
 
     def to_dgl(self):
         """The same edges as a ``dgl.DGLGraph`` (made once)."""
@@ -152,7 +136,7 @@ class _UMulESum(torch.autograd.Function):
     def forward(ctx, v: Tensor, w: Tensor, graph: BondGraph) -> Tensor:
         ctx.save_for_backward(v, w)
         ctx.graph = graph
-        return _bag(v, w, graph.bags("target", v.shape[1]))
+        return _bag(v, w, graph.source, *graph.sorted_by("target"))
 
     @staticmethod
     @once_differentiable
@@ -161,18 +145,23 @@ class _UMulESum(torch.autograd.Function):
         graph = ctx.graph
         grad_v = grad_w = None
         if ctx.needs_input_grad[0]:
-            grad_v = _bag(grad, w, graph.bags("source", v.shape[1]))
+            grad_v = _bag(grad, w, graph.target, *graph.sorted_by("source"))
         if ctx.needs_input_grad[1]:
             grad_w = torch.linalg.vecdot(grad.index_select(0, graph.target), v.index_select(0, graph.source))
         return grad_v, grad_w, None
 
 
-def _bag(v: Tensor, w: Tensor, bags: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """One bag per (head, node): Σ of w_e·v over the edges of each node."""
+def _bag(v: Tensor, w: Tensor, from_nodes: Tensor, order: Tensor, starts: Tensor) -> Tensor:
+    """One bag per (head, node): Σ of w_e·v over the edges of each node, in the given edge order."""
     n, h, k = v.shape
-    rows, first, order = bags
-    if order.numel() == 0:
+    edges = order.numel()
+    if edges == 0:
         return torch.zeros_like(v)
+    heads = torch.arange(h, device=v.device).unsqueeze(1)
+    rows = from_nodes.index_select(0, order) * h + heads  # [h, E], rows of v seen as [n·h, k]
+    bags = starts + heads * edges  # [h, n]
     weights = w.index_select(0, order).t().reshape(-1)
-    out = torch.nn.functional.embedding_bag(rows, v.reshape(n * h, k), first, mode="sum", per_sample_weights=weights)
+    out = torch.nn.functional.embedding_bag(
+        rows.reshape(-1), v.reshape(n * h, k), bags.reshape(-1), mode="sum", per_sample_weights=weights
+    )
     return out.view(h, n, k).transpose(0, 1)

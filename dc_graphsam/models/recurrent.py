@@ -87,35 +87,33 @@ class _PackedGRU(torch.autograd.Function):
         directions, n, d3 = gates_in.shape
         d = d3 // 3
         low = _matmul_dtype(gates_in)  # bfloat16 under autocast, for the products alone
-        # tanh(u) = 2σ(2u) − 1, several times faster than torch's tanh on a CPU; the 2 goes into the weights of the new gate
-        double = torch.ones(d3, dtype=w_hh.dtype, device=w_hh.device)
-        double[2 * d :] = 2
-        minus_one = -torch.ones((), dtype=w_hh.dtype, device=w_hh.device)
-        w_t = (w_hh.transpose(1, 2) * double).to(low)  # [2, d, 3d]
-        bias = (b_hh * double).unsqueeze(1)  # [2, 1, 3d]
-        new_in = gates_in[..., 2 * d :] * 2
+        w_t = w_hh.transpose(1, 2).to(low).contiguous()  # [2, d, 3d]
+        bias = b_hh.unsqueeze(1)  # [2, 1, 3d]
         keep = any(ctx.needs_input_grad[:4])
-        rows_kept = n if keep else step_sizes[0]  # without a backward pass, one step's worth of room is used again
         hidden = gates_in.new_empty(directions, n, d)
-        r_z = gates_in.new_empty(directions, rows_kept, 2 * d)
-        news = gates_in.new_empty(directions, rows_kept, d)
-        new_hidden = gates_in.new_empty(directions, rows_kept, d)
+        if keep:
+            r_z = gates_in.new_empty(directions, n, 2 * d)
+            news = gates_in.new_empty(directions, n, d)
+            new_hidden = gates_in.new_empty(directions, n, d)
         h, start = h0, 0
         for size in step_sizes:
             rows = slice(start, start + size)
-            kept = rows if keep else slice(0, size)
             h = h[:, :size]
             if low == h.dtype:
                 gates = torch.baddbmm(bias, h, w_t)  # [2, b, 3d]
             else:
                 gates = torch.bmm(h.to(low), w_t).to(h.dtype).add_(bias)
             x = gates_in[:, rows]
-            rz, new, hn = r_z[:, kept], news[:, kept], new_hidden[:, kept]
-            torch.add(gates[..., : 2 * d], x[..., : 2 * d], out=rz).sigmoid_()
-            hn.copy_(gates[..., 2 * d :])
-            torch.addcmul(new_in[:, rows], rz[..., :d], hn, out=new).sigmoid_()
-            torch.add(minus_one, new, alpha=2, out=new)
-            h = torch.lerp(new, h, rz[..., d:], out=hidden[:, rows])  # (1 − z)·new + z·h
+            rz = torch.add(gates[..., : 2 * d], x[..., : 2 * d]).sigmoid_()
+            hn = gates[..., 2 * d :]
+            # tanh(u) = 2σ(2u) − 1, several times faster than torch's tanh on a CPU
+            new = torch.addcmul(x[..., 2 * d :], rz[..., :d], hn).mul_(2).sigmoid_().mul_(2).sub_(1)
+            h = torch.lerp(new, h, rz[..., d:])  # (1 − z)·new + z·h
+            hidden[:, rows] = h
+            if keep:
+                r_z[:, rows] = rz
+                news[:, rows] = new
+                new_hidden[:, rows] = hn
             start += size
         if keep:
             ctx.save_for_backward(h0, w_hh, hidden, r_z, news, new_hidden)
@@ -136,8 +134,7 @@ class _PackedGRU(torch.autograd.Function):
         d_new = torch.addcmul(u, u, news * news, value=-1)  # (1 − z)(1 − n²)
         slopes = hidden.new_empty(directions, n, 3, d)
         torch.mul(d_new, r, out=slopes[:, :, 2])
-        # new_hidden is kept doubled, see forward
-        torch.mul(slopes[:, :, 2], torch.addcmul(new_hidden, new_hidden, r, value=-1).mul_(0.5), out=slopes[:, :, 0])
+        torch.mul(slopes[:, :, 2], torch.addcmul(new_hidden, new_hidden, r, value=-1), out=slopes[:, :, 0])
         torch.mul(previous - news, u.mul_(z), out=slopes[:, :, 1])
 
         w = w_hh.to(low)
