@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
+from dc_graphsam.optim.adam import AdamStep
 from dc_graphsam.optim.block import Scalar, local
 from dc_graphsam.optim.construction import check_base, check_groups
 from dc_graphsam.optim.diagnostics import GradientProbe
@@ -164,6 +165,7 @@ class SharpnessAwareOptimizer(StepMixin, StateMixin, Optimizer):
             group.setdefault("rho", rho)
         check_groups(base.param_groups)
         self.base_optimizer = base
+        self._adam = AdamStep(base)
         self.defaults = {**base.defaults, "rho": rho}
         self._first_lr = [group.get("lr") for group in base.param_groups]
         self._shape = Shape(adaptive, eta, self._is_weight if scope == "weights" else None)
@@ -193,6 +195,9 @@ class SharpnessAwareOptimizer(StepMixin, StateMixin, Optimizer):
 
     def _direct(self, scale: float) -> None:
         """Turn ω in p.grad into the direction d."""
+
+    def _due(self) -> StoredVector | None:
+        """A moving average that the base optimizer's step may take along, as it reads ω anyway."""
 
     def _commit(self) -> None:
         """The step has been made: move counters of the method on."""

@@ -5,9 +5,9 @@ bookkeeping is a handful of long streams. Gradients stay where they are: they ar
 operations.
 
 There are two ways to move the weights for the perturbed pass. *In place*: they are copied, θ is overwritten by θ + ε̂, and
-copied back, seven streams over memory. *Beside* (on the CPU, where those streams are seen): θ + ε̂ is written into memory of
-its own and ``p.data`` points there for the pass, three streams and nothing to copy back; see :meth:`Block.may_move_beside`
-for when that is safe. Both give the same bits, and after the step ``p.data`` is where it was.
+copied back, seven streams over memory. *Beside* (on the CPU, where those streams are seen): long tensors point to θ + ε̂ in
+memory of its own meanwhile (:mod:`dc_graphsam.optim.beside`), three streams. Both give the same bits, and after the step
+``p.data`` is where it was.
 
 Scalars (norms) are Python floats for blocks on the CPU and 0-dimensional tensors on an accelerator, where reading one
 would stall it.
@@ -16,21 +16,24 @@ would stall it.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from itertools import repeat
+from operator import attrgetter, is_
 
 import torch
 from torch import Tensor
 
 from dc_graphsam.optim import streams
+from dc_graphsam.optim.beside import LONG, Beside, Run
 
 __all__ = ["Block", "Scalar", "local", "offsets"]
 
 Scalar = float | Tensor
 _CHUNK = 2**20  # elements of a temporary in operations that need one
 _CACHED = 2**17  # elements that a core's cache still holds when the next operation comes for them
-_LARGE = 2**13  # elements from which a call of its own costs a tensor nothing
 _LINE = 16  # elements; 64 bytes of float32
+_gradient = attrgetter("grad")
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -50,30 +53,6 @@ def offsets(sizes: Sequence[int]) -> tuple[list[int], int]:
         starts.append(total)
         total += -(-size // _LINE) * _LINE
     return starts, total
-
-
-# How many tensors use a storage: torch has it for its own graph capture, under a name that it may change.
-_use_count = getattr(torch._C, "_storage_Use_Count", None)
-
-
-def _overlap(tensors: list[Tensor]) -> bool:
-    """Whether two of them share an element."""
-    spans = sorted((t.data_ptr(), t.data_ptr() + t.numel() * t.element_size()) for t in tensors)
-    return any(end > start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
-
-
-def _add_lists(weights: list[Tensor], directions: list[Tensor], factor: float, out: list[Tensor]) -> None:
-    """``out = weights + factor · directions``: long tensors one by one, the many short ones together."""
-    small = []
-    for i, (weight, direction, target) in enumerate(zip(weights, directions, out, strict=True)):
-        if weight.numel() >= _LARGE:
-            torch.add(weight, direction, alpha=factor, out=target)
-        else:
-            small.append(i)
-    if small:
-        targets = [out[i] for i in small]
-        torch._foreach_copy_(targets, [weights[i] for i in small])
-        torch._foreach_add_(targets, [directions[i] for i in small], alpha=factor)
 
 
 def reading_is_free(device: torch.device) -> bool:
@@ -111,17 +90,14 @@ class Block:
         self._addresses: dict[str, streams.Addresses | None] = {}
         self._zeros: list[Tensor] | None = None
         self._pointers: list[int] | None = None
-        self._runs: list[tuple[int, int | None, Tensor]] = []
+        self._runs: list[Run] = []
         self.slices = self._slices(sizes, _CHUNK)
         self.cached = [
             (part, slice(starts[part.start], starts[part.stop - 1] + sizes[part.stop - 1]))
             for part in self._slices(sizes, _CACHED)
         ]  # tensors, and where they are in a flat vector
         self.neighbours: Sequence[Tensor] = self.params  # all parameters of the optimizer
-        self._users: list[int] | None = (
-            None  # of each parameter's storage: ours; None if it must not be pointed elsewhere
-        )
-        self._homes: list[Tensor] | None = None  # the weights, while the parameters point beside them
+        self._beside: Beside | None = None  # None: the weights must not point elsewhere
         self._saved = False
 
     @staticmethod
@@ -152,12 +128,15 @@ class Block:
     def locate(self) -> None:
         """Look where the weights lie: once per step, before they are saved."""
         if not self.sharded:
-            pointers = [p.data_ptr() for p in self.params]
+            pointers = list(map(Tensor.data_ptr, self.params))
             if pointers != self._pointers:
                 self._pointers, self._runs = pointers, self._find_runs(pointers)
-                self._users = self._count_users()
+                self._beside = None  # lets go of the weights as they were
+                if self.host:
+                    saved = partial(self._vector, "saved")
+                    self._beside = Beside.of(self.params, self._runs, self.neighbours, saved)
 
-    def _find_runs(self, pointers: list[int]) -> list[tuple[int, int | None, Tensor]]:
+    def _find_runs(self, pointers: list[int]) -> list[Run]:
         """Stretches of tensors that lie as far apart as in a stored vector (see :func:`flatten`), if there are any.
 
         Each has its start in a vector, the index of its tensor if it is only one, and the weights.
@@ -187,66 +166,14 @@ class Block:
         return not bool(weights[gaps.to(weights.device)].any())
 
     # ---------------------------------------------------------------- weights that move
-    def _count_users(self) -> list[int] | None:
-        """How many tensors of ours use each parameter's storage, if the parameters may point elsewhere at all."""
-        plain = all(type(p) in (torch.nn.Parameter, Tensor) and p.is_contiguous() for p in self.params)
-        if _use_count is None or not self.host or self.sharded or not plain:
-            return None
-        storages = [p.untyped_storage() for p in self.params]
-        if any(storage.is_shared() for storage in storages):
-            return None
-        everyone = [p for p in self.neighbours if not hasattr(p, "placements") and p.layout is torch.strided]
-        users = Counter(p.untyped_storage().data_ptr() for p in everyone)
-        if _overlap([p for p in everyone if users[p.untyped_storage().data_ptr()] > 1]):
-            return None
-        users.update(weights.untyped_storage().data_ptr() for _, index, weights in self._runs)
-        return [users[storage.data_ptr()] for storage in storages]
-
     def may_move_beside(self) -> bool:
-        """Whether nobody but the parameters themselves looks at their memory.
-
-        A view that somebody holds (weights tied by ``data``, a flattened copy, a sharded or compiled module's own record,
-        memory shared with another process) would not follow ``p.data``: such weights are perturbed in place. It is asked
-        for at every step, since a view can come at any time.
-        """
-        if self._users is None:
-            return False
-        own = 1  # the Python object of the storage
-        return all(
-            _use_count(p.untyped_storage()._cdata) - own == n for p, n in zip(self.params, self._users, strict=True)
-        )
+        """Whether nobody but the parameters themselves looks at their memory, and it is worth while."""
+        return self._beside is not None and self._beside.alone()
 
     def move_beside(self, directions: list[Tensor], factor: float, name: str | None = None) -> None:
         """Point the parameters to θ + ``factor`` · v; ``name`` is the stored vector that the directions are views of."""
-        moved, views = self._vector("saved")
-        homes = [p.data for p in self.params]
-        located = self._home_addresses()
-        source = directions if located is None or name is None else self.addresses(name)
-        if located is None or not streams.add_lists(located, source, factor, self.addresses("saved")):
-            self._add(moved, views, homes, directions, factor, name)
-        self._homes = homes
-        for p, view in zip(self.params, views, strict=True):
-            p.data = view
-        torch.autograd.graph.increment_version(self.params)  # as if written to: what was computed before is out of date
-
-    def _home_addresses(self) -> streams.Addresses | None:
-        """Where the weights lie, as :meth:`locate` found them; they are contiguous, or they would not move beside."""
-        if self.dtype is not torch.float32 or self.device.type != "cpu":
-            return None
-        return streams.Addresses.at(self._pointers, [size for _, size, _ in self._spans])
-
-    def _add(self, moved, views, homes, directions, factor: float, name: str | None) -> None:
-        """``views = homes + factor · directions``, in as few pieces as the weights' memory allows."""
-        if name is None or not self._runs:
-            _add_lists(homes, directions, factor, views)
-            return
-        source = self.flat(name)
-        for begin, index, weights in self._runs:
-            end = begin + weights.numel()
-            if index is None:
-                torch.add(weights, source[begin:end], alpha=factor, out=moved[begin:end])
-            else:
-                torch.add(homes[index], directions[index], alpha=factor, out=views[index])
+        located, flat = (None, None) if name is None else (self.addresses(name), self.flat(name))
+        self._beside.move(directions, located, factor, flat)
 
     def move_in_place(self, weights: list[Tensor], directions: list[Tensor], factor: float) -> None:
         """θ ← θ + ``factor`` · v for some of the weights; all are saved."""
@@ -261,11 +188,8 @@ class Block:
 
     def restore(self) -> None:
         """The clean weights again: the same bits in the same storage."""
-        if self._homes is not None:
-            for p, home in zip(self.params, self._homes, strict=True):
-                p.data = home
-            torch.autograd.graph.increment_version(self.params)
-            self._homes = None
+        if self._beside is not None:
+            self._beside.restore()
         if self._saved:
             weights, saved = self.pairs("saved")
             torch._foreach_copy_(weights, saved)
@@ -273,8 +197,8 @@ class Block:
 
     def gradients(self) -> list[Tensor]:
         """Gradients in ``p.grad``; a tensor without one (it took no part in the last pass) has a zero of its shape."""
-        grads = [p.grad for p in self.params]
-        if any(g is None for g in grads):
+        grads = list(map(_gradient, self.params))
+        if any(map(is_, grads, repeat(None))):
             zeros = self.zeros()
             return [zeros[i] if g is None else local(g) for i, g in enumerate(grads)]
         return [local(g) for g in grads] if self.sharded else grads
@@ -334,7 +258,7 @@ class Block:
         """Products of long vectors, which are twice as fast as norms."""
         small, total = [], 0.0
         for tensor in tensors:
-            if tensor.numel() >= _LARGE and tensor.dtype == self.work_dtype and tensor.is_contiguous():
+            if tensor.numel() >= LONG and tensor.dtype == self.work_dtype and tensor.is_contiguous():
                 vector = tensor.detach().view(-1)
                 total += torch.dot(vector, vector).item()
             else:

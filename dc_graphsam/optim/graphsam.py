@@ -36,6 +36,7 @@ from dc_graphsam.optim.block import Scalar
 from dc_graphsam.optim.construction import check_whole
 from dc_graphsam.optim.perturbation import Direction
 from dc_graphsam.optim.sam import PRESETS
+from dc_graphsam.optim.vector import StoredVector
 
 __all__ = ["GraphSAM"]
 
@@ -190,8 +191,12 @@ class GraphSAM(SharpnessAwareOptimizer):
             return None
         if self.omega_norm == "tensor":
             return self._epsilon.average_per_tensor(self._block_gradients(), self.beta, scale)
-        self._record.gradient_norm = norm = self._epsilon.average(self._block_gradients(), self.beta, norm)
+        later = self._average_later()
+        self._record.gradient_norm = norm = self._epsilon.average(self._block_gradients(), self.beta, norm, later)
         return norm
+
+    def _due(self) -> StoredVector | None:
+        return self._epsilon if self._epsilon.due is not None else None
 
     def _set_anchor(self, scale: float) -> Scalar:
         if not self._layout.blocks:
@@ -207,6 +212,7 @@ class GraphSAM(SharpnessAwareOptimizer):
         self._anchoring = False
 
     def _abort(self) -> None:
+        self._epsilon.due = None
         if self._anchoring:
             self._epsilon.filled = self._anchoring = False
 

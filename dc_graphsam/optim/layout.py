@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -14,6 +16,8 @@ from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.optim.block import Block, Scalar, local, offsets
 
 __all__ = ["Layout", "flatten"]
+
+_requires_grad = attrgetter("requires_grad")
 
 
 @torch.no_grad()
@@ -63,7 +67,7 @@ class Layout:
         """Let tensors in and out; values of stored vectors move along (new ones are 0). True if anything changed."""
         unchanged = self._key == _key(groups, live)
         unchanged = unchanged and not any(p.grad is not None and p.requires_grad for p in self.outside)
-        if unchanged and all(p.requires_grad for block in self.blocks for p in block.params):
+        if unchanged and all(all(map(_requires_grad, block.params)) for block in self.blocks):
             return False
         inside = {id(p) for block in self.blocks for p in block.params}
         self.rebuild(groups, live, lambda p: id(p) in inside or p.grad is not None)
@@ -139,7 +143,7 @@ class Layout:
 
 
 def _key(groups: Sequence[dict[str, Any]], live: Sequence[bool]) -> tuple:
-    return tuple(live), [id(p) for group in groups for p in group["params"]]
+    return tuple(live), list(map(id, chain.from_iterable(group["params"] for group in groups)))
 
 
 def _check_dense(p: Tensor) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_choice, check_range
+from dc_graphsam.optim import streams
 from dc_graphsam.optim.base import SharpnessAwareOptimizer
 from dc_graphsam.optim.block import Block
 from dc_graphsam.optim.construction import check_whole
@@ -112,6 +115,72 @@ class LookSAM(SharpnessAwareOptimizer):
     # ---------------------------------------------------------------- the two kinds of step
     def _project(self, scale: float) -> None:
         """g_v ← ω − (⟨ω, g⟩/‖g‖²) g, in the memory of g."""
+        done = self._project_in_streams(scale)
+        if not done:
+            self._project_with_torch(scale)
+        self._orthogonal.changed()
+
+    def _add(self) -> None:
+        """d = g + α (‖g‖/‖g_v‖) g_v, in p.grad."""
+        if not self._add_in_streams():
+            self._add_with_torch()
+
+    # ---------------------------------------------------------------- streams over plain float32 tensors on the CPU
+    def _lists(self) -> tuple[list[streams.Addresses], list[streams.Addresses]] | None:
+        """Gradients and g_v of each block, if they can be read as streams."""
+        blocks = self._layout.blocks
+        if any(block.sharded or not block.host for block in blocks):
+            return None
+        stored = [block.addresses("orthogonal") for block in blocks]
+        gradients = [streams.Addresses.of(grads) for grads in self._block_gradients()]
+        return None if None in stored or None in gradients else (gradients, stored)
+
+    def _products(self, x: list[streams.Addresses], y: list[streams.Addresses]) -> list[list[float]] | None:
+        """⟨x⁽ᵐ⁾, y⁽ᵐ⁾⟩ of each tensor, or, with global scope, the sum over all for each."""
+        lists = [streams.products_of_each(a, b) for a, b in zip(x, y, strict=True)]
+        if None in lists:
+            return None
+        if self.scope == "global":
+            total = sum(chain.from_iterable(lists))
+            return [[total] * len(values) for values in lists]
+        return lists
+
+    def _project_in_streams(self, scale: float) -> bool:
+        found = self._lists()
+        products = None if found is None else self._products(*found)
+        squares = None if found is None else self._products(found[1], found[1])
+        if products is None or squares is None:
+            return False
+        limit = (16 * torch.finfo(torch.float32).eps) ** 2
+        for block, omega, g, product, square in zip(self._layout.blocks, *found, products, squares, strict=True):
+            shares = [-p / s if s > 0 else 0.0 for p, s in zip(product, square, strict=True)]
+            streams.add_to_each(omega, g, shares, out=g)
+            sizes = zip(streams.products_of_each(g, g), streams.products_of_each(omega, omega), strict=True)
+            factors = [1.0 / scale if own > limit * whole else 0.0 for own, whole in sizes]
+            pairs = [
+                (view, factor) for view, factor in zip(block.views("orthogonal"), factors, strict=True) if factor != 1
+            ]
+            for view, factor in pairs:
+                view.mul_(factor)
+        return True
+
+    def _add_in_streams(self) -> bool:
+        found, cache = self._lists(), self._orthogonal.cache
+        if found is None:
+            return False
+        gradients, stored = found
+        if "squares" not in cache:
+            cache["squares"] = self._products(stored, stored)
+        squares = self._products(gradients, gradients)
+        if squares is None or cache["squares"] is None:
+            return False
+        for grads, g_v, own, other in zip(gradients, stored, squares, cache["squares"], strict=True):
+            ratios = [self.alpha * math.sqrt(g) / (math.sqrt(v) + 1e-8) for g, v in zip(own, other, strict=True)]
+            streams.add_to_each(grads, g_v, ratios, out=grads)
+        return True
+
+    # ---------------------------------------------------------------- any other tensors
+    def _project_with_torch(self, scale: float) -> None:
         products, squares = [], []
         for block in self._layout.blocks:
             g, omega = block.views("orthogonal"), block.gradients()
@@ -125,7 +194,6 @@ class LookSAM(SharpnessAwareOptimizer):
             torch._foreach_mul_(g, list((-share).unbind()))
             torch._foreach_add_(g, block.gradients())
             torch._foreach_mul_(g, list((self._above_rounding(block, g) / scale).unbind()))
-        self._orthogonal.changed()
 
     @staticmethod
     def _above_rounding(block: Block, g: list[Tensor]) -> Tensor:
@@ -133,12 +201,12 @@ class LookSAM(SharpnessAwareOptimizer):
         limit = 16 * torch.finfo(block.work_dtype).eps
         return (block.tensor_norms(g) > limit * block.tensor_norms(block.gradients())).to(g[0].dtype)
 
-    def _add(self) -> None:
-        """d = g + α (‖g‖/‖g_v‖) g_v, in p.grad."""
-        if "sizes" not in self._orthogonal.cache:
-            self._orthogonal.cache["sizes"] = self._sizes(self._orthogonal.lists())
+    def _add_with_torch(self) -> None:
+        cache = self._orthogonal.cache
+        if "sizes" not in cache:
+            cache["sizes"] = self._sizes(self._orthogonal.lists())
         sizes = self._sizes(self._block_gradients())
-        for block, size, orthogonal in zip(self._layout.blocks, sizes, self._orthogonal.cache["sizes"], strict=True):
+        for block, size, orthogonal in zip(self._layout.blocks, sizes, cache["sizes"], strict=True):
             _add_scaled(block, self.alpha * size / (orthogonal + 1e-8))
 
     def _sizes(self, lists: list[list[Tensor]]) -> list[Tensor]:

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer, optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError
+from dc_graphsam.optim.adam import AdamStep
 from dc_graphsam.optim.batch_norm import frozen_running_statistics
 from dc_graphsam.optim.block import Scalar
 from dc_graphsam.optim.construction import check_epoch
@@ -58,6 +60,7 @@ class StepMixin(ProbeMixin):
         """Forget the step under way."""
         self._ascended = self._perturbed = self._moved = self._observed = self._clean = False
         self._second = True  # whether pass B has to run
+        self._switched_off = self._undisturbed = False
         self.non_finite: bool | Tensor = False
         self._record = StepRecord()
 
@@ -250,6 +253,19 @@ class StepMixin(ProbeMixin):
         InvalidArgumentError
             If there is no closure and the gradient was not taken where the method needs it.
         """
+        if self._watched():
+            return self._watched_step(closure, loss=loss)
+        return self._step(closure, loss=loss)
+
+    step.hooked = True  # torch, do not put your profiler and hooks around it: they cost a hundredth of a step
+
+    def _watched(self) -> bool:
+        """Whether a profiler or a hook wants to know of this step."""
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        hooks = hooks or optimizer._global_optimizer_pre_hooks or optimizer._global_optimizer_post_hooks
+        return bool(hooks) or torch.autograd._profiler_enabled()
+
+    def _step(self, closure: Callable[[], Any] | None = None, *, loss: Any = None) -> Any:
         if closure is not None:
             return self._step_with_closure(closure)
         if not self._ascended and not self._off():
@@ -260,10 +276,12 @@ class StepMixin(ProbeMixin):
             self._approach()
         return loss
 
+    _watched_step = Optimizer.profile_hook_step(_step)
+
     def _descend(self) -> None:
         if self.max_grad_norm is not None:
             nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], self.max_grad_norm)
-        self.base_optimizer.step()
+        self._step_of_base()
         if self._record.passes == 0:
             self._record.passes = 1
         self.last = self._record
@@ -276,6 +294,19 @@ class StepMixin(ProbeMixin):
         self.steps_in_epoch += 1
         self._reset()
 
+    def _step_of_base(self) -> None:
+        due = self._due()
+        if self._adam.base is not self.base_optimizer:
+            self._adam = AdamStep(self.base_optimizer)
+        if self._switched_off or not self._adam(due):
+            if due is not None:
+                due.settle()
+            self.base_optimizer.step()
+
+    def _average_later(self) -> bool:
+        """Whether nothing can come between the gradient that the method observes and the base optimizer's step."""
+        return self._undisturbed and self.max_grad_norm is None and self.probe is None
+
     def skip_step(self) -> None:
         """Instead of phase 4, after an overflow: weights restored, state untouched, the same step is asked for again."""
         self.restore()
@@ -287,26 +318,28 @@ class StepMixin(ProbeMixin):
 
     def _step_with_closure(self, closure: Callable[[], Any]) -> Any:
         self.skip_step()  # a train() before has no say: the closure takes its gradients where the step needs them
-        noise = SameNoise(self._layout.devices or {p.device for p in self.param_groups[0]["params"]}, self.same_noise)
-        unsynced = nullcontext if self.sync_perturbation else getattr(self.model, "no_sync", nullcontext)
+        clean = self.wants_clean_gradient
+        noise = None
         guard = self._foreign_gradient()
         done = False
         try:
             first = second = None
-            clean = self.wants_clean_gradient
             if self.wants_probe:
                 self._run_probe(closure)
             if clean:
+                unsynced = nullcontext if self.sync_perturbation else getattr(self.model, "no_sync", nullcontext)
+                noise = SameNoise({p.device for group in self.param_groups for p in group["params"]}, self.same_noise)
                 with noise.record(), unsynced(), self._uncleared_refused(guard):
                     first = self._first_pass(closure)
             if self.ascend(loss=_detached(first), reuse_gradient=True):
-                with (
-                    noise.replay(),
-                    frozen_running_statistics(self.model, clean),
-                    self._uncleared_refused(None if clean else guard),
-                ):
-                    second = self._second_pass(closure)
+                if clean:
+                    with noise.replay(), frozen_running_statistics(self.model):
+                        second = self._second_pass(closure)
+                else:
+                    with self._uncleared_refused(guard) if guard is not None else nullcontext():
+                        second = self._second_pass(closure)
             last = first if second is None else second
+            self._undisturbed = True
             self.observe(loss=last)
             self._descend()
             done = True
@@ -317,16 +350,15 @@ class StepMixin(ProbeMixin):
 
     def _sample(self) -> Tensor | None:
         """Some parameter that has a gradient."""
-        params = (p for group in self.param_groups for p in group["params"] if not hasattr(p, "placements"))
-        return next((p for p in params if p.grad is not None), None)
+        params = (p for group in self.param_groups for p in group["params"] if p.grad is not None)
+        return next((p for p in params if not hasattr(p, "placements")), None)
 
     def _foreign_gradient(self) -> Tensor | None:
         """A parameter with a gradient that the step before did not leave there; None if there is none."""
-        p = self._sample()
-        if p is None or self._off():
+        p, (left, version) = self._sample(), self._left
+        if p is None or (p.grad is left and left._version == version) or self._off():
             return None
-        left, version = self._left
-        return None if p.grad is left and p.grad._version == version else p
+        return p
 
     @contextmanager
     def _uncleared_refused(self, p: Tensor | None) -> Iterator[None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +14,17 @@ from dc_graphsam.optim import streams
 from dc_graphsam.optim.block import Scalar
 from dc_graphsam.optim.layout import Layout
 
-__all__ = ["StoredVector"]
+__all__ = ["Due", "StoredVector"]
+
+
+@dataclass(frozen=True)
+class Due:
+    """An average that is decided on and not yet carried out: E' = E + w(ω − E), k'."""
+
+    gradients: list[list[Tensor]]
+    located: list[streams.Addresses | None]
+    weight: float
+    scale: float
 
 
 class StoredVector:
@@ -34,6 +46,8 @@ class StoredVector:
         Whether there is a vector at all.
     cache : dict
         What a method derived from the vector; emptied when the vector changes.
+    due : Due, optional
+        An average that somebody else is to carry out, who reads ω anyway.
     """
 
     def __init__(self, layout: Layout, name: str) -> None:
@@ -42,6 +56,7 @@ class StoredVector:
         self.filled = False
         self._squares: list[Scalar] | None = None
         self.cache: dict[str, Any] = {}
+        self.due: Due | None = None
 
     # ---------------------------------------------------------------- reading
     def squares(self) -> list[Scalar]:
@@ -64,8 +79,8 @@ class StoredVector:
 
     # ---------------------------------------------------------------- writing
     def changed(self) -> None:
-        """Forget what was measured: values or layout are others now."""
-        self._squares = None
+        """Forget what was measured, and an average that is due: values or layout are others now."""
+        self._squares = self.due = None
         self.cache.clear()
 
     def set(self, gradients: list[list[Tensor]], unit: bool = False, divide: float = 1.0) -> None:
@@ -78,14 +93,17 @@ class StoredVector:
             norm = self.layout.total(self.squares()) ** 0.5
             self.scale = 1.0 / (norm + 1e-12)
 
-    def average(self, gradients: list[list[Tensor]], beta: float, norm: Scalar | None = None) -> Scalar:
+    def average(
+        self, gradients: list[list[Tensor]], beta: float, norm: Scalar | None = None, later: bool = False
+    ) -> Scalar:
         """ε ← βε + (1−β) ω/‖ω‖, and ‖ω‖ is returned; an ω that is not finite leaves ε as it is.
 
-        ``norm`` is ‖ω‖ where the caller knows it, which saves a stream.
+        ``norm`` is ‖ω‖ where the caller knows it, which saves a stream. With ``later``, on a CPU, the stream over ε is left to
+        the caller, before anything else happens to ε or ω: by :meth:`settle`, or by other means and :meth:`settled`.
         """
         blocks = self.layout.blocks
         if self.layout.host:
-            return self._average_on_host(gradients, beta, norm)
+            return self._average_on_host(gradients, beta, norm, later)
         if norm is None:
             # gathered once, ω is read by the norm and by the average as one long vector
             omega = [block.scratch(grads) for block, grads in zip(blocks, gradients, strict=True)]
@@ -97,8 +115,7 @@ class StoredVector:
         self._average_on_device(gradients, omega, beta, norm)
         return norm
 
-    def _average_on_host(self, gradients: list[list[Tensor]], beta: float, norm: Scalar | None) -> Scalar:
-        """The same in pieces that a core's cache holds, so that measuring the new E costs no stream of its own."""
+    def _average_on_host(self, gradients, beta: float, norm: Scalar | None, later: bool) -> Scalar:
         blocks = self.layout.blocks
         located = [None if b.sharded else streams.Addresses.of(g) for b, g in zip(blocks, gradients, strict=True)]
         if norm is None:
@@ -109,24 +126,35 @@ class StoredVector:
             return norm
         share = (1.0 - beta) / norm if norm > 0 else 0.0
         scale = beta * self.scale + share
-        weight = share / scale if scale > 0 else 0.0
-        squares = []
-        for block, grads, where in zip(blocks, gradients, located, strict=True):
+        self.due = Due(gradients, located, share / scale if scale > 0 else 0.0, scale)
+        if not later:
+            self.settle()
+        return norm
+
+    def settle(self) -> None:
+        """Carry out an average that is due, in pieces that a core's cache holds: measuring the new E costs no stream of its own."""
+        if self.due is None:
+            return
+        due, squares = self.due, []
+        for block, grads, where in zip(self.layout.blocks, due.gradients, due.located, strict=True):
             flat, views = block.flat(self.name), block.views(self.name)
-            square = streams.average_lists(block.addresses(self.name), where, weight)
+            square = streams.average_lists(block.addresses(self.name), where, due.weight)
             if square is not None:
                 squares.append(square)
                 continue
             square = 0.0
             for part, span in block.cached:
-                torch._foreach_lerp_(views[part], _as(grads[part], block.work_dtype), weight)
+                torch._foreach_lerp_(views[part], _as(grads[part], block.work_dtype), due.weight)
                 if not block.sharded:
                     square += torch.dot(flat[span], flat[span]).item()
             squares.append(block.squared_norm(flat) if block.sharded else square)
-        self.scale = scale
+        self.settled(squares)
+
+    def settled(self, squares: Sequence[Scalar]) -> None:
+        """The average that was due has been carried out, and ‖E‖² of each block is known."""
+        self.scale = self.due.scale
         self.changed()
-        self._squares = squares
-        return norm
+        self._squares = list(squares)
 
     def _average_on_device(self, gradients, omega, beta: float, norm: Tensor) -> None:
         """The same without reading a number back: an ω that is not finite gets weight 0."""

@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from dc_graphsam.optim import streams
-from dc_graphsam.optim.streams import add_lists, average_lists, sum_of_squares
+from dc_graphsam.optim.streams import (
+    add_lists,
+    add_to_each,
+    average_lists,
+    copy_lists,
+    products_of_each,
+    sum_of_squares,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc), there is none here")
 
@@ -62,6 +69,30 @@ def test_sum_of_squares(threads):
     assert math.isnan(sum_of_squares(x))
     x[4][17] = float("inf")
     assert sum_of_squares(x) == math.inf
+
+
+def test_products_tensor_by_tensor(threads):
+    x, y = lists(2)
+    expected = [float((a.double() * b.double()).sum()) for a, b in zip(x, y, strict=True)]
+    assert products_of_each(x, y) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+    assert products_of_each([], []) == []
+
+
+def test_addition_with_a_factor_for_each(threads):
+    x, v = lists(2)
+    factors = [0.5 * i - 1.0 for i in range(len(x))]
+    expected = [torch.add(a, b, alpha=f) for a, b, f in zip(x, v, factors, strict=True)]
+    out = [torch.zeros_like(a) for a in x]
+    assert add_to_each(x, v, factors, out) and add_to_each(x, v, factors, x)
+    for own, other, exact in zip(out, x, expected, strict=True):
+        assert torch.equal(own, other)
+        torch.testing.assert_close(own, exact)
+
+
+def test_copies():
+    (x,) = lists(1)
+    out = [torch.zeros_like(a) for a in x]
+    assert copy_lists(x, out) and all(map(torch.equal, x, out))
 
 
 def test_what_they_do_not_know_is_left_to_torch():
