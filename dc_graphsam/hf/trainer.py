@@ -244,6 +244,12 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
             torch._foreach_mul_(gradients, self.args.max_grad_norm / (norm + 1e-6))
         return norm
 
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The parent's, which without clipping measures the norm for the log alone: not again where it is known."""
+        if grad_norm is None:
+            grad_norm = self._passes.gradient_norm(model)
+        return super()._get_grad_norm(model, grad_norm)
+
     def begin_training(self, passes: int = 0) -> None:
         """Called when training starts or resumes, with the passes done before."""
         self._passes.passes = passes

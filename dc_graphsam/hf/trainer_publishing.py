@@ -1,14 +1,29 @@
-"""What the Trainer pushes to the Hub of a molecular model: known files, in one commit."""
+"""What the Trainer pushes to the Hub: of a molecular model known files in one commit, of any model no pickle."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 __all__ = ["PublishingMixin"]
 
+_NOT_PUSHED = [
+    "*.pt",
+    "*.pth",
+    "*.bin",
+    "trainer_state.json",
+]  # what a checkpoint has beside the model, most of it pickled
+
 
 class PublishingMixin:
-    """Before ``transformers.Trainer`` among the bases; other models than molecular ones are the parent's business."""
+    """Before ``transformers.Trainer`` among the bases.
+
+    Other models than molecular ones are pushed as the parent does, but for ``training_args.bin``: a pickle that holds paths of
+    the machine. ``hub_strategy="checkpoint"`` and ``"all_checkpoints"`` ask for whole checkpoints, and get them.
+    """
+
+    _uploading = False
 
     def push_to_hub(
         self,
@@ -35,7 +50,11 @@ class PublishingMixin:
             Or, not ``blocking``, a future of it.
         """
         if not self._is_molecular:
-            return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+            self._uploading = True
+            try:
+                return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
+            finally:
+                self._uploading = False
         from dc_graphsam.hf.publish_trainer import push_trainer
 
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
@@ -55,7 +74,7 @@ class PublishingMixin:
         )
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self._is_molecular:
+        if not self._is_molecular and self.args.hub_strategy in ("checkpoint", "all_checkpoints"):
             super()._push_from_checkpoint(checkpoint_folder)
             return
         busy = self.push_in_progress is not None and not self.push_in_progress.is_done()
@@ -67,8 +86,30 @@ class PublishingMixin:
             return
         from transformers.utils.hub import PushInProgress
 
-        from dc_graphsam.hf.publish_trainer import push_trainer
-
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
         message = f"Training in progress, step {self.state.global_step}"
-        self.push_in_progress = PushInProgress([push_trainer(self, message, in_background=True)])
+        self.push_in_progress = PushInProgress([self._push_model(checkpoint_folder, message)])
+
+    def _push_model(self, checkpoint_folder: str, message: str) -> Any:
+        """Push the model as it is now, in the background."""
+        if self._is_molecular:
+            from dc_graphsam.hf.publish_trainer import push_trainer
+
+            return push_trainer(self, message, in_background=True)
+        from huggingface_hub import HfApi
+
+        return HfApi(token=self.args.hub_token).upload_folder(
+            repo_id=self.hub_model_id,
+            folder_path=checkpoint_folder,
+            commit_message=message,
+            run_as_future=True,
+            ignore_patterns=_NOT_PUSHED,
+            revision=self.args.hub_revision,
+        )
+
+    def _finish_current_push(self) -> None:
+        """The parent calls it between writing and uploading the output folder."""
+        super()._finish_current_push()
+        if self._uploading:
+            with suppress(FileNotFoundError):
+                Path(self.args.output_dir, "training_args.bin").unlink()

@@ -14,6 +14,8 @@ from dc_graphsam.native.build import find_or_build
 
 __all__ = ["Library", "load"]
 
+_TORCH = ("libtorch_cpu.so", "libtorch_cpu.dylib")
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,22 +36,34 @@ class Library:
             function = getattr(loaded, name)
             function.argtypes, function.restype = list(types), None
             setattr(self, name, function)
+        self._shares_threads = _pool(loaded) is not None and _pool(loaded) == _pool_of_torch()
 
     @property
     def threads(self) -> int:
-        """Those of torch, whose pool is used; one where torch brings another OpenMP than the compiler's."""
-        return torch.get_num_threads() if _one_openmp() else 1
+        """Those of torch, whose pool is used; one where torch brings another OpenMP than the compiler's.
+
+        Two pools of threads would stand in each other's way. Other libraries may bring theirs (scikit-learn does): they only
+        matter while they compute.
+        """
+        return torch.get_num_threads() if self._shares_threads else 1
+
+
+def _pool(library: ctypes.CDLL) -> int | None:
+    """Which OpenMP a library has been linked to: the address of one of its functions."""
+    try:
+        return ctypes.cast(library.omp_get_max_threads, ctypes.c_void_p).value
+    except AttributeError:
+        return None
 
 
 @lru_cache(maxsize=1)
-def _one_openmp() -> bool:
-    """Two OpenMP libraries in one process keep two pools of threads, which stand in each other's way."""
+def _pool_of_torch() -> int | None:
+    folder = Path(torch.__file__).parent / "lib"
+    found = next((path for path in map(folder.joinpath, _TORCH) if path.exists()), None)
     try:
-        lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
+        return None if found is None else _pool(ctypes.CDLL(str(found)))
     except OSError:
-        return False
-    names = ("libgomp", "libomp.", "libomp-", "libiomp")
-    return len({line.split()[-1] for line in lines if any(name in line for name in names)}) == 1
+        return None
 
 
 def load(source: Path, signatures: Mapping[str, Sequence[type]]) -> Library | None:

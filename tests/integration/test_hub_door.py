@@ -282,6 +282,29 @@ trainer.push_to_hub()
     }
 
 
+@pytest.mark.parametrize("strategy", ["every_save", "end"])
+def test_other_models_are_pushed_without_pickles(ann, hub, tmp_path, strategy):
+    ann.run(f"""
+import torch
+import dc_graphsam as d
+from transformers import BertConfig, BertForSequenceClassification
+sizes = dict(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+bert = BertForSequenceClassification(BertConfig(**sizes))
+texts = [dict(input_ids=torch.arange(5) + i, attention_mask=torch.ones(5).long(), labels=i % 2) for i in range(8)]
+args = d.GraphSAMTrainingArguments({str(tmp_path / "out")!r}, max_steps=2, hub_model_id="ann/bert-{strategy}", push_to_hub=True,
+    hub_strategy={strategy!r}, save_strategy="steps", save_steps=1, disable_tqdm=True, report_to="none", use_cpu=True,
+    hub_always_push=True, sam="graphsam")
+trainer = d.GraphSAMTrainer(bert, args, train_dataset=texts)
+trainer.train()
+trainer.push_to_hub()
+""")
+    commits = list(hub.repo(f"ann/bert-{strategy}").commits.values())
+    assert len(commits) >= (3 if strategy == "every_save" else 2)
+    assert {"config.json", "model.safetensors"} <= set(hub.files(f"ann/bert-{strategy}"))
+    assert not [path for tree in commits for path in tree if path.endswith((".bin", ".pt", ".pth"))]
+    assert not any(str(tmp_path).encode() in data for data in hub.files(f"ann/bert-{strategy}").values())
+
+
 def corrupt(record, **changes):
     return {key: value for key, value in {**record, **changes}.items() if value is not None}
 

@@ -649,8 +649,8 @@ def _wrong_model_metadata(data: dict[str, Any]) -> list[dict[str, str]]:
         if not isinstance(value, (str, list)) or any(not isinstance(item, str) for item in value):
             errors.append({"message": f'"{name}" must be a string or a list of strings'})
     for entry in data.get("model-index") or []:
-        if not isinstance(entry.get("name"), str) or not entry.get("results"):
-            errors.append({"message": '"model-index" needs a name and results'})
+        if not isinstance(entry.get("name"), str) or not isinstance(entry.get("results"), list):
+            errors.append({"message": '"model-index" needs a name and a list of results'})
             continue
         for result in entry["results"]:
             task, dataset, metrics = result.get("task", {}), result.get("dataset", {}), result.get("metrics")

@@ -196,7 +196,7 @@ def test_clipping_acts_on_the_updating_gradient(make_module, make_args, numbers,
 
 
 @pytest.mark.parametrize("frozen", [False, True])
-@pytest.mark.parametrize("limit", [0.05, 1e3])
+@pytest.mark.parametrize("limit", [0.05, 1e3, 0])
 def test_a_norm_that_was_measured_clips_as_the_parent_does(
     make_module, make_args, numbers, largest_difference, monkeypatch, limit, frozen
 ):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -56,3 +58,25 @@ def test_a_library_that_was_cut_off_is_built_anew():
 
 def test_a_library_of_something_else():
     assert load(SOURCE, {**SIGNATURES, "no_such_function": ()}) is None
+
+
+@pytest.mark.parametrize("first", ["import sklearn.metrics", ""])
+def test_another_openmp_in_the_process_takes_no_threads_away(first):
+    """scikit-learn, which transformers imports, brings one of its own."""
+    code = f"""
+import torch
+{first}
+from pathlib import Path
+from dc_graphsam.models.kernels.binding import SIGNATURES, SOURCE
+from dc_graphsam.native import load
+torch.set_num_threads(3)
+library = load(SOURCE, SIGNATURES)
+maps = Path("/proc/self/maps").read_text()
+shared = {{line.split()[-1] for line in maps.splitlines() if "libgomp" in line}}
+print(library.threads, len(shared))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    threads, pools = map(int, done.stdout.split())
+    if first and pools < 2:
+        pytest.skip("scikit-learn brings no OpenMP of its own here")
+    assert threads == 3
