@@ -71,6 +71,7 @@ class Training:
     def run(self, keep_checkpoints: bool, since: float) -> RunResult:
         """All of it; ``since`` is when the run began, in seconds of ``time.perf_counter``."""
         with quiet_transformers():
+            self.check_arguments()
             self.load_data()
             trainer = self.make_trainer()
             self.write_plan(trainer)
@@ -141,27 +142,18 @@ class Training:
         except (ValueError, TypeError) as error:  # a type that the configuration refuses
             raise InvalidArgumentError(f"model options: {_first_line(error)}") from None
 
-    def _arguments(self):
-        from dc_graphsam.hf import GraphSAMTrainingArguments
-
+    def _options(self) -> dict[str, Any]:
+        """Training arguments as they were asked for, checked as far as that needs no data."""
         released = RELEASED if self.settings.released else {}
         options = {**DEFAULTS, **released, **self.settings.training_options}
         for name, low, bounds in _RANGES:
             if name in options:
                 check_range(name, options[name], low, bounds=bounds)
-        keeps_best = metric_is_defined(self.data, "validation")
-        if not keeps_best:
-            self.notify(f"warning: {self.spec.metric} is not defined on the validation split: the last epoch is kept")
-        per_step = options["per_device_train_batch_size"] * options.get("gradient_accumulation_steps", 1)
-        steps = max(len(self.data["train"]) // per_step, 1)
-        options = {
-            "load_best_model_at_end": keeps_best and options["eval_strategy"] == options["save_strategy"],
-            "metric_for_best_model": self.spec.metric,
-            "greater_is_better": self.spec.greater_is_better,
-            "logging_steps": max(steps // LOGS_PER_EPOCH, 1),
-            "disable_tqdm": True,  # RunProgress has a bar of its own
-            **options,
-        }
+        return options
+
+    def _training_arguments(self, options: dict[str, Any]):
+        from dc_graphsam.hf import GraphSAMTrainingArguments
+
         try:
             return GraphSAMTrainingArguments(
                 output_dir=str(self.folder), sam=self.settings.optimizer, seed=self.settings.seed, **options
@@ -171,6 +163,28 @@ class Training:
         except (ValueError, TypeError, ImportError, RuntimeError) as error:
             _explain_enumeration(error, options)
             raise InvalidArgumentError(f"training arguments: {_first_line(error)}") from None
+
+    def check_arguments(self) -> None:
+        """Refuse what is wrong whatever the data are, before minutes go into reading them."""
+        self._training_arguments({"load_best_model_at_end": False, **self._options()}).method_options()
+
+    def _arguments(self):
+        options = self._options()
+        keeps_best = metric_is_defined(self.data, "validation")
+        if not keeps_best:
+            self.notify(f"warning: {self.spec.metric} is not defined on the validation split: the last epoch is kept")
+        per_step = options["per_device_train_batch_size"] * options.get("gradient_accumulation_steps", 1)
+        steps = max(len(self.data["train"]) // per_step, 1)
+        return self._training_arguments(
+            {
+                "load_best_model_at_end": keeps_best and options["eval_strategy"] == options["save_strategy"],
+                "metric_for_best_model": self.spec.metric,
+                "greater_is_better": self.spec.greater_is_better,
+                "logging_steps": max(steps // LOGS_PER_EPOCH, 1),
+                "disable_tqdm": True,  # RunProgress has a bar of its own
+                **options,
+            }
+        )
 
     def write_plan(self, trainer) -> None:
         """What is needed to continue after an interruption, and to know what this folder is."""
