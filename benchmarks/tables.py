@@ -101,9 +101,21 @@ def optimizers(result: dict) -> str:
     return "\n".join(lines)
 
 
+def bookkeeping(result: dict) -> str:
+    adam, graphsam = result["parts"]["adam"], result["parts"]["graphsam"]
+    names = {"add_lists": "perturbation", "sum_of_squares": "norm", "adam_lists": "Adam's step with the moving average"}
+    streams = ", ".join(f"{text} {graphsam[name]:.2f}" for name, text in names.items() if name in graphsam)
+    return (
+        f"What a step takes beside its pass (`benchmarks/bookkeeping.py`, milliseconds, a pass {adam['pass']:.1f}): Adam "
+        f"{adam['_fused_adam_']:.2f} in torch's fused kernel and {adam['rest']:.2f} around it; GraphSAM {streams}, and "
+        f"{graphsam['rest']:.2f} around them. GraphSAM's passes alone allow {result['of_adam']['passes_allow']:.3f} of Adam's speed."
+    )
+
+
 SECTIONS = {
     "throughput": throughput,
     "optimizers": optimizers,
+    "bookkeeping": bookkeeping,
     "accuracy": accuracy,
     "scaling": scaling,
     "featurize": featurization,

@@ -94,7 +94,7 @@ class AdamStep:
         located = zip(blocks, average.due.located, strict=True)
         plain = all(where is not None and block.addresses(average.name) is not None for block, where in located)
         alike = [list(map(id, block.params)) == own[block.group] for block in blocks]
-        if not plain or not all(alike) or len(blocks) != len(groups):
+        if not plain or not all(alike) or len(blocks) != sum(bool(group.params) for group in groups):
             return False
         self._blocks = list(blocks)
         return True
@@ -123,7 +123,7 @@ class AdamStep:
             self._forget()
             groups = [_Group.of(group["params"], base.state) for group in base.param_groups]
             parts = _parts(base.state)
-            if all(groups) and parts is not None:
+            if None not in groups and parts:
                 self._groups, self._parts = groups, parts
         return self._groups
 
@@ -165,7 +165,7 @@ class _Group:
         self._everyone = list(map(id, everyone))
         self._has_gradient = [p.grad is not None for p in everyone]
         self._others = [p for p in everyone if p.grad is None]
-        self._steps, self._means, self._squares = zip(*map(_state, states), strict=True)
+        self._steps, self._means, self._squares = list(zip(*map(_state, states), strict=True)) or ((), (), ())
         self._sizes = list(map(Tensor.numel, params))
         self._kept = [step.untyped_storage() for step in self._steps]  # of numbers; nobody moves them elsewhere
         self._pointers: dict[str, list[int]] = {}
@@ -176,11 +176,8 @@ class _Group:
     def of(cls, params: Sequence[Tensor], state: dict[Tensor, dict[str, Any]]) -> _Group | None:
         """``None`` if it cannot be done for them; a first step is torch's own, which makes the state."""
         own = [p for p in params if p.grad is not None]
-        if (
-            not own
-            or streams.located(own) is None
-            or any(p not in state or any(name not in state[p] for name in _STATE) for p in own)
-        ):
+        stateless = any(p not in state or any(name not in state[p] for name in _STATE) for p in own)
+        if stateless or streams.located(own) is None:
             return None
         group = cls(params, own, [state[p] for p in own])
         shaped = all(p.shape == m.shape == v.shape for p, m, v in zip(own, group._means, group._squares, strict=True))
@@ -216,6 +213,8 @@ class _Group:
 
     def step(self, options: dict[str, Any], e: streams.Addresses | None = None, weight: float = 0.0) -> float:
         """One step; returns Σ e²."""
+        if not self.params:
+            return 0.0
         at = self._at
         numbers = (options["lr"], *options["betas"], options["eps"], options["weight_decay"])
         moments = streams.Moments(at["m"], at["v"], at["t"])

@@ -110,6 +110,13 @@ def test_groups_of_their_own():
     run(groups=groups, lr=1e-3)
 
 
+def test_a_group_that_is_empty_or_has_no_gradients():
+    def groups(params):
+        return [{"params": params[:2]}, {"params": []}, {"params": params[2:]}]
+
+    run(groups=groups, without=lambda i: (0, 1) if i < 2 else (), by_torch=(0, 2))
+
+
 def test_tensors_that_come_and_go():
     """A tensor counts its own steps; one that is new gets its state from torch."""
     run(steps=6, without=lambda i: (1, 5) if i < 2 else (5,) if i == 4 else (), by_torch=(0, 2))
