@@ -269,6 +269,9 @@ result = rows
 
 def test_every_save_of_a_training_is_pushed_the_same_way(ann, hub, tmp_path):
     ann.run(f"""
+import dc_graphsam as d
+data = d.load_moleculenet("freewilson", split="random", seed=0, progress=False)
+small = d.CoMPTForPropertyPrediction(d.CoMPTConfig.for_dataset(data, hidden_size=8, num_hidden_layers=1, num_attention_heads=2))
 args = d.GraphSAMTrainingArguments({str(tmp_path / "out")!r}, max_steps=2, hub_model_id="ann/saves", push_to_hub=True,
     save_strategy="steps", save_steps=1, disable_tqdm=True, report_to="none", use_cpu=True, hub_always_push=True)
 trainer = d.GraphSAMTrainer(small, args, train_dataset=data["train"].select(range(64)))
