@@ -1,9 +1,10 @@
 """torch's fused Adam and AdamW on a CPU: the same bits, in one stream that takes a method's moving average along.
 
-torch's own fused kernel divides and takes roots for most of its time, while memory waits; and its Python asks every parameter
-for its state. Here the state is the base optimizer's too, tensor for tensor; looked up once, and verified at every step. That
-both give the same bits is tried out once per process (:func:`lanes`), and where they do not, or a group asks for anything
-else than plain Adam, the base optimizer steps by itself.
+Reading memory is what such a step costs: the weights, the gradient and two moments, and for a moving average the gradient
+once more, which is spared here; torch's Python asks every parameter for its state, too. The state here is the base
+optimizer's, tensor for tensor, looked up once and verified at every step. That both give the same bits is tried out once per
+process (:func:`lanes`), and where they do not, or a group asks for anything else than plain Adam, the base optimizer steps by
+itself.
 """
 
 from __future__ import annotations

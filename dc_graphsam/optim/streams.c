@@ -89,7 +89,7 @@ void products_of_each(int64_t count, const float *const *x, const float *const *
     if (use > MOST_THREADS) use = MOST_THREADS;
     double *parts = calloc(use * count + 1, sizeof(double));
     if (!parts) {
-        result[0] = NAN;
+        if (count) result[0] = NAN;
         return;
     }
 #pragma omp parallel num_threads(use)
@@ -194,7 +194,7 @@ static void adam(float *restrict p, const float *restrict given, float *restrict
     for (int64_t i = middle; i < to; i++) { ADAM(REST_SQUARE); }
 }
 
-/* Both in one loop, where the divisions of the one leave time to the memory of the other. */
+/* Both in one loop: g is read once. */
 static __attribute__((noinline)) float adam_and_average(float *restrict p, const float *restrict g, float *restrict m,
                                                         float *restrict v, float *restrict a, int64_t from, int64_t to,
                                                         const Rates *r, float weight) {

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import torch
 
-from dc_graphsam.optim import streams
+from dc_graphsam.optim import LookSAM, streams
 from dc_graphsam.optim.streams import (
     add_lists,
     add_to_each,
@@ -21,14 +21,6 @@ from dc_graphsam.optim.streams import (
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler (cc), there is none here")
 
 SIZES = [1, 7, 16, 0, 4097, 3, 100_003, 15, 8192]
-
-
-@pytest.fixture(params=[1, 2, 3])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
 
 
 def lists(number: int, sizes=SIZES):
@@ -112,3 +104,32 @@ def test_what_they_do_not_know_is_left_to_torch():
 def test_switched_off(monkeypatch):
     monkeypatch.setattr(streams, "_library", lambda: None)
     assert sum_of_squares([torch.ones(3)]) is None
+
+
+@pytest.mark.parametrize("scope", ["tensor", "global"])
+def test_looksam_in_streams_is_looksam_with_torch(scope, monkeypatch, threads):
+    def run():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(40, 300), torch.nn.Tanh(), torch.nn.Linear(300, 1))
+        optimizer = LookSAM(model.parameters(), torch.optim.Adam, lr=1e-2, rho=0.1, alpha=0.7, k=3, scope=scope)
+        x, y = torch.randn(16, 40), torch.randn(16, 1)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (model(x) - y).square().mean()
+            loss.backward()
+            return loss
+
+        for _ in range(7):
+            optimizer.step(closure)
+        return [p.detach() for p in model.parameters()]
+
+    calls, real = [], streams.add_to_each
+    monkeypatch.setattr(streams, "add_to_each", lambda *a, **k: calls.append(1) or real(*a, **k))
+    ours = run()
+    assert len(calls) == 7, "one stream a step, after its products"
+    monkeypatch.setattr(streams, "_library", lambda: None)
+    theirs = run()
+    assert len(calls) == 7
+    for own, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
