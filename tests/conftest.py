@@ -22,6 +22,12 @@ VARIABLE = "DC_GRAPHSAM_SHARED"
 SHARED = Path(os.environ.get(VARIABLE, Path(__file__).resolve().parents[2] / "shared"))
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes give a test no name: a compressed file holds the second it was made in, and every pytest process collects
+    for itself."""
+    return argname if isinstance(val, bytes) else None
+
+
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path.name}/ is not on this machine; set {VARIABLE} to the folder that holds it")
