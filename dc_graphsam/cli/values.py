@@ -33,9 +33,12 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
     >>> did_you_mean("--hiden-size", ["--hidden-size", "--rho"])
     " Did you mean '--hidden-size'?"
+    >>> did_you_mean("--nosuch", ["--epochs"])  # the dashes are no likeness
+    ''
     """
-    close = get_close_matches(word, list(names), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    bare = {name.lstrip("-"): name for name in names}
+    close = get_close_matches(word.lstrip("-"), bare, n=1, cutoff=0.6)
+    return f" Did you mean {bare[close[0]]!r}?" if close else ""
 
 
 def from_words(field: Field, words: Sequence[str], option: str | None = None) -> Any:
