@@ -7,8 +7,9 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +52,33 @@ def peak_matmul_rate(dtype, size: int = 1024, repeats: int = 15) -> float:
     return 2 * size**3 / best
 
 
-def interleaved(tasks: dict[str, Callable[[], int]], windows: int) -> dict[str, list[float]]:
-    """Items per second of each task, in windows that take turns, so that a slow moment hits all of them.
+TURN = 10  # steps
 
-    One more window of each runs first and is not counted.
+
+def interleaved(tasks: dict[str, Callable[[], Iterator[int]]], windows: int) -> dict[str, list[float]]:
+    """Items per second of each task in each window, in turns of a few steps, so that a slow moment hits all of them.
+
+    A call of a task gives the steps of one window; each does its work when asked for and gives its number of items. Turns are
+    short beside the drift of a machine, and long enough for a model's weights to be in the cache. Their order alternates. One more
+    window of each runs first and is not counted.
     """
     rates: dict[str, list[float]] = {name: [] for name in tasks}
     for window in range(windows + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            items = task()
-            rate = items / (time.perf_counter() - start)
-            if window:
-                rates[name].append(rate)
+        steps = {name: task() for name, task in tasks.items()}
+        items, seconds = dict.fromkeys(tasks, 0), dict.fromkeys(tasks, 0.0)
+        order = list(tasks)
+        while order:
+            for name in list(order):
+                start = time.perf_counter()
+                done = list(islice(steps[name], TURN))
+                seconds[name] += time.perf_counter() - start
+                items[name] += sum(done)
+                if len(done) < TURN:
+                    order.remove(name)
+            order.reverse()
+        if window:
+            for name in tasks:
+                rates[name].append(items[name] / seconds[name])
     return rates
 
 
@@ -72,7 +87,7 @@ def summary(rates: list[float]) -> dict[str, float]:
 
 
 def ratio(rates: list[float], reference: list[float]) -> float:
-    """Median of the ratios of neighbouring windows."""
+    """Median of the ratios window by window."""
     return round(statistics.median(a / b for a, b in zip(rates, reference)), 3)
 
 

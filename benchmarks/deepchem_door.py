@@ -16,6 +16,7 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -157,13 +158,13 @@ def both_doors(folder: Path, scratch: Path, windows: int, quick: bool) -> dict:
     )
     trainer = GraphSAMTrainer(CoMPTForPropertyPrediction(config), args, train_dataset=data["train"])
 
-    def deepchem_epoch() -> int:
+    def deepchem_epoch() -> Iterator[int]:
         model.fit(train, nb_epoch=1, checkpoint_interval=0)
-        return len(train)
+        yield len(train)
 
-    def trainer_epoch() -> int:
+    def trainer_epoch() -> Iterator[int]:
         trainer.train()
-        return len(data["train"])
+        yield len(data["train"])
 
     rates = common.interleaved({"deepchem": deepchem_epoch, "hugging face": trainer_epoch}, windows)
     seconds = {door: min(values) for door, values in features.items()}

@@ -2,7 +2,7 @@
 
     python benchmarks/optimizers.py [--windows 5] [--threads 2] [--bookkeeping-steps 200] [--only METHOD ...] [--quick]
 
-Windows of one epoch of n = 50 steps each take turns between the methods; the first of each warms up. Printed and written to
+Windows of one epoch of n = 50 steps, in which the methods take turns of ten steps; the first warms up. Printed and written to
 results/optimizers.json, for every method: graphs per second (median of windows), the same over Adam's and over what its
 passes allow, passes per step, bytes held beyond the parameters, their gradients and Adam's moments (in copies of the
 weights), and the time of the optimizer's step alone, without forward and backward, beside Adam's.
@@ -15,6 +15,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -76,7 +77,7 @@ class KernelAdam:
 
 
 class Training:
-    """One epoch per call."""
+    """One epoch per call, step by step."""
 
     def __init__(self, name: str, batches: list[dict], windows: int) -> None:
         import torch
@@ -88,14 +89,14 @@ class Training:
         self.optimizer = build(name, self.model.parameters(), len(batches) * (windows + 1))
         self.batches, self.epoch, self.passes, self.steps = batches, 0, 0, 0
 
-    def __call__(self) -> int:
+    def __call__(self) -> Iterator[int]:
         if hasattr(self.optimizer, "set_epoch"):
             self.optimizer.set_epoch(self.epoch)
         self.epoch += 1
         for batch in self.batches:
             self.optimizer.step(lambda batch=batch: self.closure(batch))
             self.steps += 1
-        return sum(len(batch["labels"]) for batch in self.batches)
+            yield len(batch["labels"])
 
     def closure(self, batch: dict):
         self.passes += 1

@@ -2,7 +2,7 @@
 
     python benchmarks/throughput.py [--windows 7] [--threads 2] [--quick]
 
-Windows of one epoch each take turns between the methods; the first of each warms up. Printed and written to
+Windows of one epoch, in which the methods take turns of ten steps; the first warms up. Printed and written to
 results/throughput.json: graphs per second (median of windows), ratio to Adam, inference, peak memory of a process that
 trains with that method alone, and the share of the machine's matrix-multiply rate that the model's own operations reach.
 """
@@ -15,6 +15,7 @@ import json
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,19 +41,19 @@ def make(method: str):
 
 
 class Training:
-    """One epoch per call."""
+    """One epoch per call, step by step."""
 
     def __init__(self, method: str, batches: list[dict], autocast: bool) -> None:
         self.model, self.optimizer = make(method)
         self.batches, self.autocast, self.epoch, self.passes = batches, autocast, 0, 0
 
-    def __call__(self) -> int:
+    def __call__(self) -> Iterator[int]:
         if hasattr(self.optimizer, "set_epoch"):
             self.optimizer.set_epoch(self.epoch)
         self.epoch += 1
         for batch in self.batches:
             self.optimizer.step(lambda batch=batch: self.closure(batch))
-        return sum(len(batch["labels"]) for batch in self.batches)
+            yield len(batch["labels"])
 
     def closure(self, batch: dict):
         import torch
@@ -81,11 +82,11 @@ def inference(batches: list[dict]):
 
     model = make("adam")[0].eval()
 
-    def run() -> int:
-        with torch.no_grad():
-            for batch in batches:
+    def run() -> Iterator[int]:
+        for batch in batches:
+            with torch.no_grad():
                 model(**{key: value for key, value in batch.items() if key != "labels"})
-        return sum(len(batch["labels"]) for batch in batches)
+            yield len(batch["labels"])
 
     return run
 
@@ -114,7 +115,7 @@ def main() -> None:
     keep_freed_memory()
     batches = common.bbbp_batches(molecules=128 if options.quick else None)
     if options.memory_of:
-        Training(options.memory_of, batches, options.autocast)()
+        sum(Training(options.memory_of, batches, options.autocast)())
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
         return
 

@@ -237,13 +237,13 @@ class SharpnessAwareOptimizer(StepMixin, StateMixin, Optimizer):
     def _live(self) -> list[bool]:
         return [group["rho"] > 0 and (i == 0 or self.groups == "all") for i, group in enumerate(self.param_groups)]
 
-    def _off(self) -> bool:
-        """Whether every radius is 0 and stays so: the step is the base optimizer's."""
+    def _off(self, rhos: list[float] | None = None) -> bool:
+        """Whether every radius is 0 and stays so: the step is the base optimizer's. ``rhos`` if they are known."""
         if self._ascended:
             return self._switched_off
-        if not any(self._live()):
-            return True
-        return not self.rho_schedule.may_rise and not any(self.current_rho())
+        if any(self.current_rho() if rhos is None else rhos):
+            return False
+        return not self.rho_schedule.may_rise or not any(self._live())
 
     def _radii(self) -> list[float] | None:
         if self.clip_radius is None:

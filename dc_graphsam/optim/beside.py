@@ -128,7 +128,7 @@ class Beside:
             self._addresses = tuple(streams.Addresses.of(tensors) for tensors in (self._homes, targets, *shorts))
         home, target, short, copy = self._addresses
         located = streams.Addresses.of(directions) if located is None else located
-        if any(at is None for at in (home, target, located)):
+        if home is None or target is None or located is None:
             return False
         if self._short and not streams.copy_lists(short, copy):
             return False

@@ -21,7 +21,8 @@ class ClosureMixin(ProbeMixin):
     """The whole step around a closure, in terms of the phases of :class:`~dc_graphsam.optim.step.StepMixin`."""
 
     def _step_with_closure(self, closure: Callable[[], Any]) -> Any:
-        self.skip_step()  # a train() before has no say: the closure takes its gradients where the step needs them
+        if self._ascended or self._observed or self._layout.displaced:
+            self.skip_step()  # a train() before has no say: the closure takes its gradients where the step needs them
         clean = self.wants_clean_gradient
         noise = None
         guard = self._foreign_gradient()
@@ -35,16 +36,20 @@ class ClosureMixin(ProbeMixin):
                 noise = SameNoise({p.device for group in self.param_groups for p in group["params"]}, self.same_noise)
                 with noise.record(), unsynced(), self._uncleared_refused(guard):
                     first = self._first_pass(closure)
-            if self.ascend(loss=detached(first), reuse_gradient=True):
-                if clean:
-                    with noise.replay(), frozen_running_statistics(self.model):
-                        second = self._second_pass(closure)
-                else:
-                    with self._uncleared_refused(guard) if guard is not None else nullcontext():
-                        second = self._second_pass(closure)
+            with torch.no_grad():
+                again = self._ascend(clean, None, detached(first), reuse_gradient=True)
+            if again and clean:
+                with noise.replay(), frozen_running_statistics(self.model):
+                    second = self._second_pass(closure)
+            elif again and guard is not None:
+                with self._uncleared_refused(guard):
+                    second = self._second_pass(closure)
+            elif again:
+                second = self._second_pass(closure)
             last = first if second is None else second
             self._undisturbed = True
-            self.observe(loss=last)
+            with torch.no_grad():
+                self._take_updating_gradient(last)
             self._descend()
             done = True
         finally:
@@ -54,8 +59,11 @@ class ClosureMixin(ProbeMixin):
 
     def _sample(self) -> Tensor | None:
         """Some parameter that has a gradient."""
-        params = (p for group in self.param_groups for p in group["params"] if p.grad is not None)
-        return next((p for p in params if not hasattr(p, "placements")), None)
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None and not hasattr(p, "placements"):
+                    return p
+        return None
 
     def _foreign_gradient(self) -> Tensor | None:
         """A parameter with a gradient that the step before did not leave there; None if there is none."""

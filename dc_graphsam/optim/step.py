@@ -81,10 +81,13 @@ class StepMixin(ClosureMixin):
     @property
     def wants_clean_gradient(self) -> bool:
         """Phase 1: whether this step begins with a pass at the clean weights, its gradient in ``p.grad``."""
-        if self._ascended or self._off():
+        if self._ascended:
+            return False
+        rhos = self.current_rho()
+        if self._off(rhos):
             return False
         self._check_ready()
-        return any(self.current_rho()) and self._wants_clean()
+        return any(rhos) and self._wants_clean()
 
     @torch.no_grad()
     def ascend(self, grad_scale: float | Tensor | None = None, loss: Any = None, reuse_gradient: bool = False) -> bool:
@@ -111,14 +114,16 @@ class StepMixin(ClosureMixin):
         """
         if self._ascended:
             return self._second
-        clean, off = self.wants_clean_gradient, self._off()
+        return self._ascend(self.wants_clean_gradient, grad_scale, loss, reuse_gradient)
+
+    def _ascend(self, clean: bool, grad_scale: float | Tensor | None, loss: Any, reuse_gradient: bool) -> bool:
         if clean:
             self._take_clean_gradient(grad_scale)
         self._record.loss_clean = loss if clean else None
         self._climb(clean)
         self._second = not (reuse_gradient and clean and not self._perturbed)
         self._record.passes = int(clean) + int(self._second)
-        if self._second and not off:
+        if self._second and not self._switched_off:
             self._clear_gradients()
         return self._second
 
@@ -134,7 +139,8 @@ class StepMixin(ClosureMixin):
 
     def _climb(self, clean: bool) -> None:
         """Move to the point where the updating gradient is taken."""
-        self._switched_off = self._off()
+        rhos = self.current_rho()
+        self._switched_off = self._off(rhos)
         self._ascended, self._clean = True, clean
         if self._switched_off:
             return
@@ -142,7 +148,6 @@ class StepMixin(ClosureMixin):
             self._refresh_layout()
             if self.probe is not None:
                 self.probe.clean_gradient(self)
-        rhos = self.current_rho()
         self._record.rho = next(rho for rho, live in zip(rhos, self._live(), strict=True) if live)
         if not any(rhos):
             return
@@ -165,6 +170,9 @@ class StepMixin(ClosureMixin):
     @torch.no_grad()
     def restore(self) -> None:
         """Phase 3: put the clean weights back, the same bits in the same storage; safe at any time."""
+        self._put_back()
+
+    def _put_back(self) -> None:
         if self._perturbed or self._layout.displaced:
             self._layout.restore()
             self._perturbed = False
@@ -187,11 +195,16 @@ class StepMixin(ClosureMixin):
             Global norm of the gradients of the perturbed groups as they are, where the caller knows it: it saves
             GraphSAM a pass over the gradients.
         """
+        self._take_updating_gradient(loss, grad_scale, grad_norm)
+
+    def _take_updating_gradient(
+        self, loss: Any = None, grad_scale: float | Tensor | None = None, grad_norm: Scalar | None = None
+    ) -> None:
         if self._observed:
             return
         if not self._ascended and not self._off():
             raise InvalidArgumentError(self._how_to_drive())
-        self.restore()
+        self._put_back()
         self._observed = True
         self._record_loss(loss)
         if self._off():
