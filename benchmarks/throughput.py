@@ -50,8 +50,9 @@ class Training:
     def __call__(self) -> Iterator[int]:
         if hasattr(self.optimizer, "set_epoch"):
             self.optimizer.set_epoch(self.epoch)
+        batches = common.beginning_elsewhere(self.batches, self.epoch)
         self.epoch += 1
-        for batch in self.batches:
+        for batch in batches:
             self.optimizer.step(lambda batch=batch: self.closure(batch))
             yield len(batch["labels"])
 
