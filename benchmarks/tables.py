@@ -25,7 +25,7 @@ def throughput(result: dict) -> str:
     machine = result["machine"]
     lines = [
         f"Training, CoMPT at the released BBBP settings, batch 32, {machine['threads']} cores "
-        f"({machine['processor']}, {machine['vector']}), windows taking turns (`benchmarks/throughput.py`):",
+        f"({machine['processor']}, {machine['vector']}), in turns of ten steps (`benchmarks/throughput.py`):",
         "",
         "| precision | optimizer | graphs/s | of Adam | passes/step | of the matmul rate | peak memory |",
         "|---|---|---|---|---|---|---|",
@@ -91,7 +91,8 @@ def messages(result: dict) -> str:
 
 def optimizers(result: dict) -> str:
     lines = [
-        "Every method, CoMPT/BBBP, same machine, windows taking turns (`benchmarks/optimizers.py`):",
+        "Every method, CoMPT/BBBP, same machine, in turns of ten steps (`benchmarks/optimizers.py`, rows from two sittings where "
+        "`--only` measured some anew, each beside Adam):",
         "",
         "| method | of Adam's speed | passes/step | extra memory, copies of the weights |",
         "|---|---|---|---|",
@@ -105,11 +106,12 @@ def bookkeeping(result: dict) -> str:
     adam, graphsam, allowed = result["parts"]["adam"], result["parts"]["graphsam"], result["of_adam"]
     names = {"add_lists": "perturbation", "sum_of_squares": "norm", "adam_lists": "Adam's step with the moving average"}
     streams = ", ".join(f"{text} {graphsam[name]:.2f}" for name, text in names.items() if name in graphsam)
+    by_hand = f"{allowed['by_hand']:.3f}" if "by_hand" in allowed else "(not measured: no compiler)"
     return (
         f"What a step takes beside its pass (`benchmarks/bookkeeping.py`, milliseconds, a pass {adam['pass']:.1f}): Adam "
         f"{adam['_fused_adam_']:.2f} in torch's fused kernel and {adam['rest']:.2f} around it; GraphSAM {streams}, and "
         f"{graphsam['rest']:.2f} around them. Of Adam's speed GraphSAM's passes alone allow {allowed['passes_allow']:.3f}, the same "
-        f"kernels in a step written out by hand, with nothing verified, {allowed['by_hand']:.3f}, and the package reaches "
+        f"kernels in a step written out by hand, with nothing verified, {by_hand}, and the package reaches "
         f"{allowed['reached']:.3f}."
     )
 
