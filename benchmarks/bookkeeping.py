@@ -41,7 +41,7 @@ class ByHand:
     def __init__(self, optimizer) -> None:
         import torch
 
-        from dc_graphsam.optim import adam, beside, streams
+        from dc_graphsam.optim.memory import adam, beside, streams
 
         base, (block,) = optimizer.base_optimizer, optimizer._layout.blocks
         self.zero_grad, self.library, self.lanes = optimizer.zero_grad, streams._library(), adam.lanes()
@@ -68,7 +68,7 @@ class ByHand:
     def step(self, closure):
         import torch
 
-        from dc_graphsam.optim.streams import Addresses
+        from dc_graphsam.optim.memory.streams import Addresses
 
         library, p, e, result = self.library, self.p, self.e, ctypes.c_double()
         threads, short, copy = library.threads, self.short, self.copy
@@ -140,7 +140,7 @@ def measure(batches: list[dict], epochs: int) -> tuple[dict[str, dict[str, float
     import throughput
     import torch
 
-    from dc_graphsam.optim import streams
+    from dc_graphsam.optim.memory import streams
 
     library, clock = streams._library(), Clock()
     for name in STREAMS if library else ():
@@ -188,7 +188,7 @@ def main() -> None:
 
     import torch
 
-    from dc_graphsam.models.cpu_memory import keep_freed_memory
+    from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -57,9 +57,9 @@ def recipe(dataset: str, method: str, seed: int, changes: dict[str, Any]) -> dic
 def train(flat: dict[str, Any], folder: Path, data_dir: str | None) -> Path:
     """Train, continue, or find finished."""
     from dc_graphsam.hf import RunSettings, train_run
-    from dc_graphsam.hf.run_folder import RunFolder
-    from dc_graphsam.hf.run_settings import read_run_yaml
-    from dc_graphsam.hf.runs import resume_settings
+    from dc_graphsam.run_folder import RunFolder
+    from dc_graphsam.runs.settings import read_run_yaml
+    from dc_graphsam.runs.train import resume_settings
 
     there = RunFolder(folder)
     extra = {"data_dir": data_dir} if data_dir else {}
@@ -83,7 +83,7 @@ def _say(line: str) -> None:
 
 def best_first(runs: list[Path]) -> list[Path]:
     """The run with the best validation metric first."""
-    from dc_graphsam.hf.run_folder import RunFolder
+    from dc_graphsam.run_folder import RunFolder
 
     def quality(run: Path) -> float:
         metrics = RunFolder(run).read_json("metrics.json")
@@ -95,7 +95,7 @@ def best_first(runs: list[Path]) -> list[Path]:
 
 def write_card(name: str, runs: dict[str, list[Path]], folder: Path) -> None:
     """Card, recipe, pictures, and the files that the numbers come from."""
-    from dc_graphsam.hf.publish import prepare_publication
+    from dc_graphsam.hub.publish import prepare_publication
 
     main, *others = [method for method in METHODS if method in runs]
     ordered = [*best_first(runs[main]), *(run for method in others for run in runs[method])]
@@ -145,7 +145,7 @@ def accuracy(cards: Path) -> dict[str, Any]:
 
 def write_bundled(run: Path, folder: Path) -> None:
     """The files of a published run, as package data."""
-    from dc_graphsam.hf.publish import prepare_publication
+    from dc_graphsam.hub.publish import prepare_publication
 
     found = prepare_publication(run, name=BUNDLED, source=BUNDLED)
     size = sum(map(len, found.files.values()))

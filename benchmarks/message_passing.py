@@ -41,8 +41,8 @@ def layers(batch: dict) -> dict:
 def main(repeats: int = 100) -> None:
     import torch
 
-    from dc_graphsam.models.message_passing import BondGraph, u_mul_e_sum
-    from dc_graphsam.models.packing import Packing
+    from dc_graphsam.models.common.message_passing import BondGraph, u_mul_e_sum
+    from dc_graphsam.models.common.packing import Packing
 
     batch = common.bbbp_batches()[0]
     packing = Packing.from_mask(batch["node_mask"])

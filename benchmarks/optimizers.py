@@ -64,7 +64,7 @@ class KernelAdam:
     def __init__(self, params) -> None:
         import torch
 
-        from dc_graphsam.optim.adam import AdamStep
+        from dc_graphsam.optim.memory.adam import AdamStep
 
         self.base = torch.optim.Adam(params, lr=1e-4, fused=True)
         self.by_kernel, self.zero_grad = AdamStep(self.base), self.base.zero_grad
@@ -159,7 +159,7 @@ def main() -> None:
 
     import torch
 
-    from dc_graphsam.models.cpu_memory import keep_freed_memory
+    from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
     if options.threads:
         torch.set_num_threads(options.threads)

@@ -31,7 +31,7 @@ def main(repeats: int = 7) -> None:
     from dc_graphsam import CoMPTConfig, CoMPTForPropertyPrediction
     from dc_graphsam.chem import featurize
     from dc_graphsam.data import MoleculeCollator
-    from dc_graphsam.models.cpu_memory import keep_freed_memory
+    from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
     keep_freed_memory()
     torch.manual_seed(0)

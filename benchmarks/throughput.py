@@ -109,7 +109,7 @@ def main() -> None:
 
     import torch
 
-    from dc_graphsam.models.cpu_memory import keep_freed_memory
+    from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
     if options.threads:
         torch.set_num_threads(options.threads)

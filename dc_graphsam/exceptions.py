@@ -21,6 +21,7 @@ __all__ = [
     "RunFolderError",
     "check_choice",
     "check_range",
+    "check_whole",
 ]
 
 
@@ -128,3 +129,13 @@ def check_range(
     left = "(-inf" if low is None else f"{bounds[0]}{low:g}"
     right = "inf)" if high is None else f"{high:g}{bounds[1]}"
     raise InvalidArgumentError(f"{name} is {value!r}; accepted: a number in {left}, {right}")
+
+
+def check_whole(name: str, value: Any, low: int = 1, optional: bool = False) -> int | None:
+    """Return ``value`` if it is a whole number >= ``low`` (or None where that is accepted)."""
+    if optional and value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        accepted = f"a whole number >= {low}" + (" or None" if optional else "")
+        raise InvalidArgumentError(f"{name} is {value!r}; accepted: {accepted}")
+    return value

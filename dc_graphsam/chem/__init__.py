@@ -7,32 +7,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from dc_graphsam._lazy import exports
 
-_EXPORTS = {
-    "DEFAULT_FEATURE_SET": "feature_sets",
-    "FEATURE_SETS": "feature_sets",
-    "FeatureBlock": "feature_sets",
-    "FeatureSet": "feature_sets",
-    "MAX_DISTANCE": "distance",
-    "MolGraph": "molgraph",
-    "UNREACHABLE": "distance",
-    "featurize": "featurizer",
-    "featurize_many": "parallel",
-    "get_feature_set": "feature_sets",
-    "iter_featurized": "parallel",
-    "shortest_paths": "distance",
-    "usable_cpu_count": "parallel",
-}
-
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__, __getattr__, __dir__ = exports(
+    __name__,
+    {
+        "DEFAULT_FEATURE_SET": ".feature_sets",
+        "FEATURE_SETS": ".feature_sets",
+        "FeatureBlock": ".feature_blocks",
+        "FeatureSet": ".feature_blocks",
+        "MAX_DISTANCE": ".distance",
+        "MolGraph": ".molgraph",
+        "UNREACHABLE": ".distance",
+        "featurize": ".featurizer",
+        "featurize_many": ".parallel",
+        "get_feature_set": ".feature_sets",
+        "iter_featurized": ".parallel",
+        "shortest_paths": ".distance",
+        "usable_cpu_count": ".parallel",
+    },
+)

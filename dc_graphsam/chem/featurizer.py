@@ -17,7 +17,8 @@ from rdkit.Chem.rdPartialCharges import ComputeGasteigerCharges
 
 from dc_graphsam.chem.atom_table import AtomBondTable, read_molecules
 from dc_graphsam.chem.distance import shortest_paths
-from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, FeatureSet, get_feature_set
+from dc_graphsam.chem.feature_blocks import FeatureSet
+from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get_feature_set
 from dc_graphsam.chem.molgraph import MolGraph
 from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.rdkit_binary import read_binaries

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dc_graphsam.chem.feature_sets import FeatureBlock, FeatureSet
+from dc_graphsam.chem.feature_blocks import FeatureBlock, FeatureSet
 from dc_graphsam.exceptions import InvalidArgumentError
 
 __all__ = ["is_table_feature_set", "one_hot", "one_hot_name", "table_feature_set", "table_name"]

@@ -54,7 +54,7 @@ def demo(arguments: Namespace, words: list[str], debug: bool) -> int:
     if "dataset" in given or "data" in given:
         raise UsageError("demo has its own data; for others use dc-graphsam train")
     if not settings.get("resume"):
-        from dc_graphsam.hf.run_folder import RunFolder
+        from dc_graphsam.run_folder import RunFolder
 
         settings["overwrite"] = RunFolder(settings["output"]).is_run  # its own folder, and no other
     return _train(settings, given, debug)
@@ -74,9 +74,9 @@ def _train(settings: dict[str, Any], given: dict[str, Any], debug: bool) -> int:
         raise UsageError(f"there is no file {settings['data']}")
 
     use_console(debug)
-    from dc_graphsam.hf.run_folder import RunFolder
-    from dc_graphsam.hf.run_settings import RunSettings
-    from dc_graphsam.hf.runs import resume_settings, train_run
+    from dc_graphsam.run_folder import RunFolder
+    from dc_graphsam.runs.settings import RunSettings
+    from dc_graphsam.runs.train import resume_settings, train_run
 
     if resume:
         plan = resume_settings(output, {k: v for k, v in given.items() if k not in _CONTROL})
@@ -125,8 +125,8 @@ def _show(done) -> None:
 
 def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
     use_console(debug)
-    from dc_graphsam.hf.publish import fetch_run
-    from dc_graphsam.hf.runs import evaluate_run
+    from dc_graphsam.hub.publish import fetch_run
+    from dc_graphsam.runs.evaluate import evaluate_run
 
     _check_dataset(arguments.dataset)
     found = evaluate_run(
@@ -140,7 +140,7 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
         progress=sys.stderr.isatty(),
     )
     if arguments.json:
-        from dc_graphsam.hf.run_folder import finite
+        from dc_graphsam.run_folder import finite
 
         result(json.dumps(finite(found), indent=1))
         return 0
@@ -152,11 +152,11 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
 
 def predict(arguments: Namespace, _: list[str], debug: bool) -> int:
     use_console(debug)
-    from dc_graphsam.hf.predict import check_paths, predict_csv
+    from dc_graphsam.predict.table import check_paths, predict_csv
 
     check_paths(arguments.input, arguments.output, arguments.overwrite)
-    from dc_graphsam.hf.publish import fetch_run
-    from dc_graphsam.hf.runs import load_run, to_device
+    from dc_graphsam.hub.publish import fetch_run
+    from dc_graphsam.predict.loading import load_run, to_device
 
     run = load_run(fetch_run(arguments.model))
     done = predict_csv(
@@ -183,7 +183,8 @@ def predict(arguments: Namespace, _: list[str], debug: bool) -> int:
 
 def publish(arguments: Namespace, _: list[str], debug: bool) -> int:
     use_console(debug)
-    from dc_graphsam.hf.publish import prepare_publication, push_files
+    from dc_graphsam.hub.publish import prepare_publication
+    from dc_graphsam.repository.push import push_files
 
     found = prepare_publication(arguments.run, arguments.repo, others=arguments.others, license=arguments.license)
     lines = [[path, f"{size:,}", digest[:16]] for path, size, digest in found.listing()]
@@ -206,7 +207,7 @@ def publish(arguments: Namespace, _: list[str], debug: bool) -> int:
 
 def datasets(arguments: Namespace, _: list[str], debug: bool) -> int:
     from dc_graphsam.data import DATASETS, datasets_table
-    from dc_graphsam.data.sources import find_raw_files
+    from dc_graphsam.data.moleculenet.sources import find_raw_files
     from dc_graphsam.exceptions import MissingDataError
 
     rows = datasets_table()

@@ -83,7 +83,7 @@ def _find(subpackage: str, class_name: str) -> tuple[Path, str]:
     """The module of a subpackage of ours that declares a class."""
     folder = Path(__file__).resolve().parents[1] / subpackage
     declares = f"\nclass {class_name}("
-    paths = sorted(folder.glob("*.py"))
+    paths = sorted(folder.rglob("*.py"))
     return next(path for path in paths if declares in path.read_text(encoding="utf-8")), class_name
 
 

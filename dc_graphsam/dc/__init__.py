@@ -10,39 +10,31 @@ Names are loaded on first use, and DeepChem with the first of them, without the 
 from __future__ import annotations
 
 import os
-from importlib import import_module
+
+from dc_graphsam._lazy import exports
 
 os.environ.setdefault("DGLBACKEND", "pytorch")  # else DGL, which DeepChem's graph models load, says that it assumes so
 
-_EXPORTS = {
-    "AESAMOptimizer": "optimizers",
-    "ASAMOptimizer": "optimizers",
-    "CoMPTModel": "compt",
-    "ESAMOptimizer": "optimizers",
-    "GraphSAMOptimizer": "optimizers",
-    "GraphTransformerFeaturizer": "featurizer",
-    "GraphTransformerModel": "graph_model",
-    "LookSAMOptimizer": "optimizers",
-    "MomentumSAMOptimizer": "optimizers",
-    "RSTOptimizer": "optimizers",
-    "SAMOneOptimizer": "optimizers",
-    "SAMOptimizer": "optimizers",
-    "SAMkOptimizer": "optimizers",
-    "SharpnessAwareOptimizerRecipe": "optimizers",
-    "SharpnessAwareTraining": "sharpness",
-    "drop_failed": "graphs",
-    "register": "registration",
-    "sharpness_aware": "sharpness",
-}
-
-__all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = exports(
+    __name__,
+    {
+        "AESAMOptimizer": ".optimizers",
+        "ASAMOptimizer": ".optimizers",
+        "CoMPTModel": ".compt",
+        "ESAMOptimizer": ".optimizers",
+        "GraphSAMOptimizer": ".optimizers",
+        "GraphTransformerFeaturizer": ".featurizer",
+        "GraphTransformerModel": ".graph_model",
+        "LookSAMOptimizer": ".optimizers",
+        "MomentumSAMOptimizer": ".optimizers",
+        "RSTOptimizer": ".optimizers",
+        "SAMOneOptimizer": ".optimizers",
+        "SAMOptimizer": ".optimizers",
+        "SAMkOptimizer": ".optimizers",
+        "SharpnessAwareOptimizerRecipe": ".optimizers",
+        "SharpnessAwareTraining": ".sharpness",
+        "drop_failed": ".graphs",
+        "register": ".registration",
+        "sharpness_aware": ".sharpness",
+    },
+)

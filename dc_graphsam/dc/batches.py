@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dc_graphsam.data.deepchem_exchange import shards_not_kept
+from dc_graphsam.data.deepchem.exchange import shards_not_kept
 from dc_graphsam.dc.graphs import is_failure, usable_rows
 
 __all__ = ["Batch", "fit_batches", "like_sized", "sorted_batches"]

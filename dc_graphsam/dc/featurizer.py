@@ -9,7 +9,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET, MolGraph, featurize, featurize_many, get_feature_set
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.data.dropped import DroppedRow
 from dc_graphsam.exceptions import InvalidSmilesError, check_range
 

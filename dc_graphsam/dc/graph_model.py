@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.batches import fit_batches
 from dc_graphsam.dc.graphs import pad_graphs
 from dc_graphsam.dc.losses import TaskLoss
@@ -161,7 +161,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
     def fit(self, dataset, *args, **kwargs):
         self._adopt_task_names(dataset)
         if self.device.type == "cpu":
-            from dc_graphsam.models.cpu_memory import keep_freed_memory
+            from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
             keep_freed_memory()
         return super().fit(dataset, *args, **kwargs)

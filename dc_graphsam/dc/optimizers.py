@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.exceptions import InvalidArgumentError, check_range
 
 deepchem = import_deepchem()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.batches import sorted_batches
 from dc_graphsam.dc.graphs import pad_graphs
 from dc_graphsam.exceptions import InvalidArgumentError, check_range

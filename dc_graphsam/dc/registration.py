@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 
 __all__ = ["register"]
 

@@ -62,8 +62,8 @@ class SharedFormat:
         InvalidArgumentError
             If a transformer cannot be carried over, or the model has more than two classes.
         """
-        from dc_graphsam.data.deepchem_transformers import label_scale
-        from dc_graphsam.models.hub_files import write_processor_record
+        from dc_graphsam.data.deepchem.transformers import label_scale
+        from dc_graphsam.repository.files import write_processor_record
 
         if self.n_classes > 2:
             raise InvalidArgumentError(

@@ -6,7 +6,7 @@ import warnings
 from functools import cache
 from typing import Any
 
-from dc_graphsam.data.deepchem_loader import import_deepchem
+from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.checkpoints import SafeCheckpoints
 from dc_graphsam.exceptions import InvalidArgumentError
 

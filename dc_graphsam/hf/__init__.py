@@ -5,36 +5,27 @@ Names are loaded on first use, since ``transformers`` takes seconds to import.
 
 from __future__ import annotations
 
-from importlib import import_module
+from dc_graphsam._lazy import exports
 
-_EXPORTS = {
-    "AutoModelForPropertyPrediction": "auto",
-    "GraphSAMTrainer": "trainer",
-    "GraphSAMTrainingArguments": "training_args",
-    "ModelCard": "card",
-    "MoleculePredictor": "pipeline",
-    "MoleculeProcessor": "processing",
-    "RunSettings": "run_settings",
-    "draw_atom_scores": "attribution",
-    "evaluate_run": "runs",
-    "explain_atoms": "attribution",
-    "fit_baselines": "baselines",
-    "load_run": "runs",
-    "predict_csv": "predict",
-    "predict_smiles": "predict",
-    "publish_run": "publish",
-    "train_run": "runs",
-    "write_report": "report",
-}
-
-__all__ = sorted(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__, __getattr__, __dir__ = exports(
+    __name__,
+    {
+        "AutoModelForPropertyPrediction": "dc_graphsam.models.auto",
+        "GraphSAMTrainer": "dc_graphsam.hf.trainer",
+        "GraphSAMTrainingArguments": "dc_graphsam.hf.training_args",
+        "ModelCard": "dc_graphsam.hub.card",
+        "MoleculePredictor": "dc_graphsam.hf.pipeline",
+        "MoleculeProcessor": "dc_graphsam.processing.molecule_processor",
+        "RunSettings": "dc_graphsam.runs.settings",
+        "draw_atom_scores": "dc_graphsam.explain.attribution",
+        "evaluate_run": "dc_graphsam.runs.evaluate",
+        "explain_atoms": "dc_graphsam.explain.attribution",
+        "fit_baselines": "dc_graphsam.runs.baselines",
+        "load_run": "dc_graphsam.predict.loading",
+        "predict_csv": "dc_graphsam.predict.table",
+        "predict_smiles": "dc_graphsam.predict.molecules",
+        "publish_run": "dc_graphsam.hub.publish",
+        "train_run": "dc_graphsam.runs.train",
+        "write_report": "dc_graphsam.report.page",
+    },
+)

@@ -8,9 +8,9 @@ from typing import Any
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import Pipeline
 
-from dc_graphsam.hf.auto import TASK, AutoModelForPropertyPrediction
 from dc_graphsam.hf.pipeline import MoleculePredictor
-from dc_graphsam.hf.predict_molecules import BATCH_SIZE
+from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
+from dc_graphsam.predict.molecules import BATCH_SIZE
 
 __all__ = ["MolecularPropertyPipeline"]
 
@@ -24,7 +24,7 @@ class MolecularPropertyPipeline(Pipeline):
     Examples
     --------
     >>> from transformers import pipeline
-    >>> from dc_graphsam.hf.pipeline import BUNDLED
+    >>> from dc_graphsam.repository.bundled import BUNDLED
     >>> predict = pipeline("molecular-property-prediction", model=str(BUNDLED / "compt-esol-small"), device="cpu")
     >>> sorted(predict("C1CC"))
     ['error', 'measured log solubility in mols per litre']

@@ -88,7 +88,7 @@ def register_when_loaded() -> None:
 
 def _classes(place: int):
     import dc_graphsam.models
-    from dc_graphsam.hf.auto import MODELS
+    from dc_graphsam.models.auto import MODELS
 
     for names in MODELS.values():
         yield getattr(dc_graphsam.models, names[0]), getattr(dc_graphsam.models, names[place])
@@ -111,7 +111,7 @@ def _register_models() -> None:
 def _register_processors() -> None:
     from transformers.models.auto.processing_auto import AutoProcessor
 
-    from dc_graphsam.hf.processing import MoleculeProcessor
+    from dc_graphsam.processing.molecule_processor import MoleculeProcessor
 
     for config_class, _ in _classes(0):
         AutoProcessor.register(config_class, MoleculeProcessor, exist_ok=True)

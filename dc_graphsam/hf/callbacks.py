@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback
 from transformers.trainer_callback import ExportableState
 
-if TYPE_CHECKING:
-    from dc_graphsam.hf.trainer import GraphSAMTrainer
+__all__ = ["CountsPasses", "SharpnessCallback"]
 
-__all__ = ["SharpnessCallback"]
+
+class CountsPasses(Protocol):
+    """What :class:`SharpnessCallback` needs of a trainer."""
+
+    passes: int
+
+    def begin_training(self, passes: int) -> None: ...
+
+    def begin_epoch(self, epoch: int) -> None: ...
+
+    def end_step(self) -> None: ...
 
 
 class SharpnessCallback(TrainerCallback, ExportableState):
@@ -25,14 +34,14 @@ class SharpnessCallback(TrainerCallback, ExportableState):
         The trainer it belongs to; ``None`` only where its state is passed on.
     """
 
-    def __init__(self, trainer: GraphSAMTrainer | None = None) -> None:
+    def __init__(self, trainer: CountsPasses | None = None) -> None:
         self._trainer = trainer
         self._epoch: int | None = None
         self._passes_at_log = 0
         self._seconds = 0.0
         self._mark = 0.0
 
-    def attach(self, trainer: GraphSAMTrainer) -> None:
+    def attach(self, trainer: CountsPasses) -> None:
         """Belong to ``trainer``."""
         self._trainer = trainer
 

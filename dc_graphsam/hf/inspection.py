@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from dc_graphsam.exceptions import InvalidArgumentError
-from dc_graphsam.optim.noise import SameNoise
+from dc_graphsam.optim.perturbed.noise import SameNoise
 
 if TYPE_CHECKING:
-    from dc_graphsam.hf.trainer import GraphSAMTrainer
     from dc_graphsam.optim import SharpnessAwareOptimizer
 
 __all__ = ["SharpnessProbe", "attach_probe", "measure_sharpness", "probed_values"]
@@ -22,16 +22,16 @@ class SharpnessProbe(TrainerCallback):
 
     Parameters
     ----------
-    trainer
-        The trainer whose :meth:`~dc_graphsam.hf.GraphSAMTrainer.measure_sharpness` is called.
+    measure
+        Called without arguments; :meth:`dc_graphsam.hf.GraphSAMTrainer.measure_sharpness`.
     """
 
-    def __init__(self, trainer: GraphSAMTrainer) -> None:
-        self._trainer = trainer
+    def __init__(self, measure: Callable[[], Any]) -> None:
+        self._measure = measure
 
     def on_epoch_end(self, args, state, control, **kwargs) -> None:
         asked = control.should_log  # a record of our own must not stand for the one that is due
-        self._trainer.measure_sharpness()
+        self._measure()
         control.should_log = asked
 
 
@@ -54,7 +54,7 @@ def probed_values(sam: SharpnessAwareOptimizer | None, model: torch.nn.Module) -
 
 
 def measure_sharpness(
-    trainer: GraphSAMTrainer, rho: float | None, dataset: Any, batch_size: int | None, eigenvalue: bool
+    trainer: Trainer, rho: float | None, dataset: Any, batch_size: int | None, eigenvalue: bool
 ) -> dict[str, float]:
     """See :meth:`GraphSAMTrainer.measure_sharpness`."""
     from dc_graphsam.hf.passes import find_sharpness_aware

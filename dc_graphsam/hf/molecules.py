@@ -153,7 +153,7 @@ def fill_label_statistics(model: Any, train_dataset: Any) -> None:
         return
     if "labels" not in train_dataset.column_names:
         return
-    from dc_graphsam.models.configuration_compt import label_statistics
+    from dc_graphsam.models.compt.configuration_compt import label_statistics
 
     config.label_mean, config.label_std = label_statistics(train_dataset)
     logger.info(

@@ -10,8 +10,6 @@ from dc_graphsam.exceptions import InvalidArgumentError
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from dc_graphsam.hf.training_args import GraphSAMTrainingArguments
-
 __all__ = ["method_defaults", "method_names", "trial_optimizer", "wrap_optimizer"]
 
 # The Trainer has these itself.
@@ -51,29 +49,33 @@ def trial_optimizer(name: str, options: dict[str, Any]) -> Any:
     return _build(name, [weight], torch.optim.SGD, {**options, "lr": 1.0}, total_steps=1, seed=0)
 
 
-def wrap_optimizer(base: Optimizer, args: GraphSAMTrainingArguments, model: Any, total_steps: int) -> Any:
-    """The method that ``args`` name, around an optimizer that has been made.
+def wrap_optimizer(
+    name: str, base: Optimizer, options: dict[str, Any], *, model: Any, total_steps: int, seed: int
+) -> Any:
+    """A method, around an optimizer that has been made.
 
     Parameters
     ----------
+    name
+        Of the method, as in :data:`dc_graphsam.optim.OPTIMIZERS`.
     base
         Plain optimizer whose parameter groups are taken over.
-    args
-        Method and options.
+    options
+        Those of the method that are not left to their defaults.
     model
         The model whose parameters they are; methods that look at parameter names read them from it.
-    total_steps
-        Steps of the run, for methods that plan ahead.
+    total_steps, seed
+        Of the run, for methods that plan ahead or draw.
 
     Raises
     ------
     InvalidArgumentError
         If an option does not fit.
     """
-    options = {**args.method_options(), "model": model}
-    if args.sam_preset == "released":
+    options = {**options, "model": model}
+    if options.get("preset") == "released":
         options.setdefault("groups", "all")  # the Trainer makes two groups of what was one in the released code
-    return _build(args.sam, base.param_groups, lambda groups, **_: base, options, total_steps, args.seed)
+    return _build(name, base.param_groups, lambda groups, **_: base, options, total_steps, seed)
 
 
 def _build(name: str, params: Any, base_optimizer: Any, options: dict[str, Any], total_steps: int, seed: int) -> Any:

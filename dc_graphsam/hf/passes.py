@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from dc_graphsam.optim.batch_norm import frozen_running_statistics
-from dc_graphsam.optim.noise import SameNoise
+from dc_graphsam.optim.perturbed.batch_norm import frozen_running_statistics
+from dc_graphsam.optim.perturbed.noise import SameNoise
 
 if TYPE_CHECKING:
     from transformers import Trainer

@@ -5,27 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_range
-from dc_graphsam.hf.auto import TASK, AutoModelForPropertyPrediction
-from dc_graphsam.hf.predict_molecules import BATCH_SIZE, CHUNK_SIZE, predict_graphs, valid_text
-from dc_graphsam.models.hub_files import PROCESSOR, fetch
+from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
+from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, predict_graphs, valid_text
+from dc_graphsam.repository.bundled import BUNDLED, DEFAULT_MODEL, bundled_models, locate
+from dc_graphsam.repository.files import PROCESSOR, fetch
 
 __all__ = ["BUNDLED", "MoleculePredictor", "bundled_models", "pipeline"]
-
-BUNDLED = Path(__file__).with_name("bundled")
-DEFAULT_MODEL = "compt-esol-small"
-
-
-def bundled_models() -> list[str]:
-    """Names of the checkpoints that come with the package, for :func:`pipeline` and ``from_pretrained``.
-
-    >>> "compt-esol-small" in bundled_models()
-    True
-    """
-    return sorted(path.name for path in BUNDLED.iterdir() if (path / "config.json").is_file())
 
 
 class MoleculePredictor:
@@ -194,7 +182,7 @@ def pipeline(
     >>> [sorted(row) for row in predict(["CCO", "C1CC"])]
     [['measured log solubility in mols per litre'], ['error', 'measured log solubility in mols per litre']]
     """
-    from dc_graphsam.hf.runs import quiet_transformers, to_device
+    from dc_graphsam.predict.loading import quiet_transformers, to_device
 
     if task is not None and task != TASK:
         if model is not None:
@@ -207,20 +195,9 @@ def pipeline(
         with quiet_transformers():
             model = AutoModelForPropertyPrediction.from_pretrained(source, **options)
         if processor is None and fetch(source, PROCESSOR, optional=True, **options) is not None:
-            from dc_graphsam.hf.processing import MoleculeProcessor
+            from dc_graphsam.processing.molecule_processor import MoleculeProcessor
 
             processor = MoleculeProcessor.from_pretrained(source, **options)
     if getattr(getattr(model, "config", None), "feature_set", None) is None:
         raise InvalidArgumentError(f"model is of type {type(model).__name__}; accepted: a name, or a molecular model")
     return MoleculePredictor(to_device(model, device), processor, batch_size, num_workers)
-
-
-def locate(name: str | os.PathLike) -> str:
-    """The folder of a model that comes with the package, or the name itself, which is a folder or a repository.
-
-    >>> Path(locate("compt-esol-small")).parent.name, locate("someone/compt-bbbp")
-    ('bundled', 'someone/compt-bbbp')
-    """
-    text = os.fspath(name)
-    inside = BUNDLED / text if Path(text).name == text and text not in ("", ".", "..") else None
-    return str(inside) if inside is not None and inside.is_dir() and not Path(text).exists() else text

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dc_graphsam.chem.feature_sets import FEATURE_SETS
-from dc_graphsam.models.hub_files import SUMS, sums_of, write_processor_record
+from dc_graphsam.repository.files import SUMS, sums_of, write_processor_record
 
 __all__ = ["push_trainer", "trainer_files"]
 
@@ -42,7 +42,7 @@ def trainer_files(
     license, tags
         For the card's metadata.
     """
-    from dc_graphsam.hf.publish import refuse_secrets
+    from dc_graphsam.repository.push import refuse_secrets
 
     model = trainer.accelerator.unwrap_model(trainer.model)
     with tempfile.TemporaryDirectory() as temporary:
@@ -73,7 +73,7 @@ def push_trainer(
     """Push :func:`trainer_files` in one commit; returns what ``huggingface_hub.HfApi.create_commit`` returns."""
     from huggingface_hub import HfApi
 
-    from dc_graphsam.hf.publish import push_files
+    from dc_graphsam.repository.push import push_files
 
     args = trainer.args
     token = token if token is not None else args.hub_token
@@ -105,8 +105,7 @@ def _card(trainer: Any, model: Any, name: str, license: str | None, tags: list[s
     """What the trainer's log says: how it was trained, and the metrics of its evaluations."""
     from huggingface_hub import ModelCardData
 
-    from dc_graphsam.hf.card_text import md, number
-    from dc_graphsam.hf.report import NAMES
+    from dc_graphsam.wording import NAMES, md, number
 
     config, args, state = model.config, trainer.args, trainer.state
     method = NAMES.get(args.sam, args.sam)

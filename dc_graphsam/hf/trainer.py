@@ -23,7 +23,7 @@ from dc_graphsam.hf.schedules import released_schedule
 from dc_graphsam.hf.trainer_batches import LikeSizedBatchesMixin
 from dc_graphsam.hf.trainer_publishing import PublishingMixin
 from dc_graphsam.hf.training_args import GraphSAMTrainingArguments
-from dc_graphsam.models.cpu_memory import keep_freed_memory
+from dc_graphsam.models.common.cpu_memory import keep_freed_memory
 
 __all__ = ["GraphSAMTrainer"]
 
@@ -99,7 +99,7 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
         self._sharpness = SharpnessCallback(self)
         self._sampler: SizeGroupedSampler | None = None
         self._in_loop = False  # between the first batch and the last, where model and counters belong together
-        probes = [SharpnessProbe(self)] if args.inspect_sharpness else []
+        probes = [SharpnessProbe(self.measure_sharpness)] if args.inspect_sharpness else []
         kwargs["callbacks"] = [self._sharpness, *probes, *(kwargs.get("callbacks") or [])]
         super().__init__(model, args, **kwargs)
         self._is_molecular = molecules.is_molecular_model(self.model)
@@ -109,8 +109,8 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
     def _complete_for_molecules(self, given: dict[str, Any]) -> None:
         """What the user left open, from the task."""
         from dc_graphsam.chem.table_feature_sets import is_table_feature_set
-        from dc_graphsam.hf.processing import MoleculeProcessor
         from dc_graphsam.metrics import compute_metrics_for
+        from dc_graphsam.processing.molecule_processor import MoleculeProcessor
 
         config, args = self.model.config, self.args
         evaluated = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"eval_dataset": self.eval_dataset}
@@ -151,7 +151,12 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
         super().create_optimizer(model)
         if self.args.sam != "none" and find_sharpness_aware(self.optimizer) is None:
             self.optimizer = wrap_optimizer(
-                self.optimizer, self.args, self.model if model is None else model, self.state.max_steps
+                self.args.sam,
+                self.optimizer,
+                self.args.method_options(),
+                model=self.model if model is None else model,
+                total_steps=self.state.max_steps,
+                seed=self.args.seed,
             )
         return self.optimizer
 

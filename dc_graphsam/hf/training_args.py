@@ -227,7 +227,7 @@ class GraphSAMTrainingArguments(TrainingArguments):
             )
 
     def _check_method(self) -> None:
-        from dc_graphsam.optim.schedules import RHO_SCHEDULES
+        from dc_graphsam.optim.rho.schedules import RHO_SCHEDULES
 
         check_choice("sam", self.sam, method_names())
         self._refuse_sharding()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+from dc_graphsam._lazy import exports
 
-_EXPORTS = {
-    "CoMPTConfig": "configuration_compt",
-    "CoMPTEncoder": "modeling_compt",
-    "CoMPTForPropertyPrediction": "modeling_compt",
-    "PropertyPredictionOutput": "property_prediction",
-}
-
-__all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__all__, __getattr__, __dir__ = exports(
+    __name__,
+    {
+        "AutoModelForPropertyPrediction": ".auto",
+        "CoMPTConfig": ".compt.configuration_compt",
+        "CoMPTEncoder": ".compt.modeling_compt",
+        "CoMPTForPropertyPrediction": ".compt.modeling_compt",
+        "PropertyPredictionOutput": ".common.property_prediction",
+    },
+)

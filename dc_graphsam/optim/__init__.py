@@ -14,40 +14,31 @@ In loops that are not one's own:
 
 from __future__ import annotations
 
-from importlib import import_module
+from dc_graphsam._lazy import exports
 
-_EXPORTS = {
-    "AESAM": "ae_sam",
-    "ASAM": "sam",
-    "ESAM": "esam",
-    "GradientProbe": "diagnostics",
-    "GraphSAM": "graphsam",
-    "LookSAM": "looksam",
-    "MomentumSAM": "momentum_sam",
-    "OPTIMIZERS": "registry",
-    "RHO_SCHEDULES": "schedules",
-    "RST": "rst",
-    "RhoSchedule": "schedules",
-    "SAM": "sam",
-    "SAMOne": "sam_k",
-    "SAMk": "sam_k",
-    "SameNoise": "noise",
-    "SharpnessAwareOptimizer": "base",
-    "StepRecord": "step",
-    "build_optimizer": "registry",
-    "frozen_running_statistics": "batch_norm",
-    "largest_hessian_eigenvalue": "flatness",
-    "sharpness": "flatness",
-}
-
-__all__ = list(_EXPORTS)
-
-
-def __getattr__(name: str):
-    if name in _EXPORTS:
-        return getattr(import_module(f"dc_graphsam.optim.{_EXPORTS[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__all__, __getattr__, __dir__ = exports(
+    __name__,
+    {
+        "AESAM": ".methods.ae_sam",
+        "ASAM": ".methods.sam",
+        "ESAM": ".methods.esam",
+        "GradientProbe": ".looking.diagnostics",
+        "GraphSAM": ".methods.graphsam",
+        "LookSAM": ".methods.looksam",
+        "MomentumSAM": ".methods.momentum_sam",
+        "OPTIMIZERS": ".registry",
+        "RHO_SCHEDULES": ".rho.schedules",
+        "RST": ".methods.rst",
+        "RhoSchedule": ".rho.schedules",
+        "SAM": ".methods.sam",
+        "SAMOne": ".methods.sam_k",
+        "SAMk": ".methods.sam_k",
+        "SameNoise": ".perturbed.noise",
+        "SharpnessAwareOptimizer": ".stepping.base",
+        "StepRecord": ".stepping.step",
+        "build_optimizer": ".registry",
+        "frozen_running_statistics": ".perturbed.batch_norm",
+        "largest_hessian_eigenvalue": ".looking.flatness",
+        "sharpness": ".looking.flatness",
+    },
+)

@@ -12,16 +12,16 @@ import torch
 from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_choice
-from dc_graphsam.optim.ae_sam import AESAM
-from dc_graphsam.optim.base import SharpnessAwareOptimizer
-from dc_graphsam.optim.construction import check_base, own_options
-from dc_graphsam.optim.esam import ESAM
-from dc_graphsam.optim.graphsam import GraphSAM
-from dc_graphsam.optim.looksam import LookSAM
-from dc_graphsam.optim.momentum_sam import MomentumSAM
-from dc_graphsam.optim.rst import RST
-from dc_graphsam.optim.sam import ASAM, SAM
-from dc_graphsam.optim.sam_k import SAMk, SAMOne
+from dc_graphsam.optim.methods.ae_sam import AESAM
+from dc_graphsam.optim.methods.esam import ESAM
+from dc_graphsam.optim.methods.graphsam import GraphSAM
+from dc_graphsam.optim.methods.looksam import LookSAM
+from dc_graphsam.optim.methods.momentum_sam import MomentumSAM
+from dc_graphsam.optim.methods.rst import RST
+from dc_graphsam.optim.methods.sam import ASAM, SAM
+from dc_graphsam.optim.methods.sam_k import SAMk, SAMOne
+from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import check_base, own_options
 
 __all__ = ["OPTIMIZERS", "OptimizerInfo", "build_optimizer"]
 

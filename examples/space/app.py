@@ -23,8 +23,9 @@ from rdkit import Chem, rdBase
 from dc_graphsam import pipeline
 from dc_graphsam.data import get_dataset_entry
 from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError
-from dc_graphsam.hf.attribution import METHODS, draw_atom_scores, explain_atoms
-from dc_graphsam.hf.pipeline import MoleculePredictor, bundled_models
+from dc_graphsam.explain.attribution import METHODS, draw_atom_scores, explain_atoms
+from dc_graphsam.hf.pipeline import MoleculePredictor
+from dc_graphsam.repository.bundled import bundled_models
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = ["CC(=O)Oc1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "CCO\nCCCCCCCC\nOCC(O)C(O)C(O)C(O)CO"]

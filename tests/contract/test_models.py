@@ -11,7 +11,7 @@ from dc_graphsam import testing
 from dc_graphsam.chem import featurize
 from dc_graphsam.data.collate import MoleculeCollator
 from dc_graphsam.models import CoMPTConfig, CoMPTForPropertyPrediction
-from dc_graphsam.models.message_passing import dgl_is_available
+from dc_graphsam.models.common.message_passing import dgl_is_available
 
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CN1C=NC2=C1C(=O)N(C(=O)N2C)C", "C", "[Na+].[Cl-]", "CC(=O)[O-].[Na+]", "C/C=C/C"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}

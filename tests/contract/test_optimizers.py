@@ -766,7 +766,7 @@ def test_numbers_stay_on_the_device(member, problem, monkeypatch):
     """The path for accelerators, run on the CPU: the same steps, and no number is read back."""
     by_host, params = leaves(problem.start), leaves(problem.start)
     train(member.build(by_host), by_host, problem)
-    monkeypatch.setattr("dc_graphsam.optim.block.reading_is_free", lambda device: False)
+    monkeypatch.setattr("dc_graphsam.optim.memory.block.reading_is_free", lambda device: False)
     optimizer = member.build(params)
 
     def refuse(*_):

@@ -50,7 +50,7 @@ def hub(hub_tools):
 def ann(hub, hub_tools, run, tmp_path_factory):
     """Someone who publishes."""
     with hub_tools.HubClient(hub, tmp_path_factory.mktemp("ann") / "home", token="hf_ann") as client:
-        client.run(f"from dc_graphsam.hf.publish import publish_run, prepare_publication\nRUN = {str(run)!r}")
+        client.run(f"from dc_graphsam.hub.publish import publish_run, prepare_publication\nRUN = {str(run)!r}")
         yield client
 
 
@@ -89,7 +89,7 @@ def test_what_is_pushed_is_what_the_dry_run_lists(published, hub, run, capsys):
     pushed = hub.files("ann/tiny")
     assert sorted(names) == sorted(set(pushed) - {".gitattributes"}) and "nothing was pushed" in listed.err
     assert len(hub.requests) == before
-    from dc_graphsam.hf.publish import prepare_publication
+    from dc_graphsam.hub.publish import prepare_publication
 
     assert {name: pushed[name] for name in names} == prepare_publication(run, "ann/tiny").files
     assert not {"predictions_test.csv", "dropped.csv", "report.html", "history.jsonl"} & set(pushed)
@@ -181,7 +181,7 @@ def test_an_interrupted_upload_leaves_nothing_and_repeats(hub, hub_tools, run, a
     fault = hub.fault("PUT", "/lfs-upload/", "stall")
     hub.objects.clear()
     with hub_tools.HubClient(hub, tmp_path / "home", token="hf_ann") as client:
-        client.run("from dc_graphsam.hf.publish import publish_run")
+        client.run("from dc_graphsam.hub.publish import publish_run")
         client.send(f"publish_run({str(run)!r}, 'ann/cut')")
         assert fault.hit.wait(60)
         client.kill()  # in the middle of the weights
@@ -223,7 +223,7 @@ def test_a_server_that_cannot_be_reached(hub_tools, ann, run):
     code = "from huggingface_hub import constants; constants.ENDPOINT, kept = {!r}, constants.ENDPOINT"
     ann.run(code.format(url))
     with pytest.raises(hub_tools.ClientError, match="ann/lost cannot be written: the Hub cannot be reached"):
-        ann.run("from dc_graphsam.hf.publish import push_files; push_files({'a.txt': b'a'}, 'ann/lost', 'x')")
+        ann.run("from dc_graphsam.hub.publish import push_files; push_files({'a.txt': b'a'}, 'ann/lost', 'x')")
     ann.run("constants.ENDPOINT = kept")
 
 
@@ -392,7 +392,7 @@ def test_a_stranger_follows_the_card_and_gets_its_numbers(
 def test_the_servers_own_checks_accept_the_card(published, hub, run):
     from huggingface_hub import ModelCard as TheirCard
 
-    from dc_graphsam.hf.card import ModelCard
+    from dc_graphsam.hub.card import ModelCard
 
     assert hub.count("POST", "/api/validate-yaml") > 0
     text = hub.files("ann/tiny", published[1])["README.md"].decode()

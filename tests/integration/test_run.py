@@ -12,7 +12,7 @@ import time
 import pytest
 
 from dc_graphsam.cli.main import main
-from dc_graphsam.hf.run_folder import FILES
+from dc_graphsam.run_folder import FILES
 
 EPOCHS = 6
 # A model of some thousand weights: what is tested is everything around it.

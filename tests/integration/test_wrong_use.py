@@ -154,7 +154,7 @@ def test_evaluate_needs_labels_and_data(run, capsys):
 
 
 def test_a_failure_at_work_is_one_line_too_and_debug_shows_more(run, capsys, monkeypatch):
-    from dc_graphsam.hf import predict
+    from dc_graphsam.predict import table as predict
 
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device", "o.csv.part")

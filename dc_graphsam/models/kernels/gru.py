@@ -17,7 +17,7 @@ def run_forward(gates_in: Tensor, h0: Tensor, w_hh: Tensor, b_hh: Tensor, step_s
     """Hidden states [2, n, d] and, to ``keep`` for the way back, gates [2, n, 4d] and previous states [2, n, d].
 
     One product and one kernel a time step, for both directions. gates_in [2, n, 3d], h0 [2, B, d], w_hh [2, 3d, d],
-    b_hh [2, 3d]; see :mod:`dc_graphsam.models.recurrent`.
+    b_hh [2, 3d]; see :mod:`dc_graphsam.models.common.recurrent`.
     """
     kernels = library()
     step, threads = kernels.gru_forward, kernels.threads
@@ -140,7 +140,7 @@ class ReadoutOrder:
 
 
 class FusedReadout(torch.autograd.Function):
-    """Read-out of CoMPT: x [n, d] → z [B, d], see :class:`dc_graphsam.models.readout.GRUReadout` for the equations.
+    """Read-out of CoMPT: x [n, d] → z [B, d], see :class:`dc_graphsam.models.common.readout.GRUReadout` for the equations.
 
     ``w_ih`` … are those of the two directions; ``w`` [d, 2d] and ``c`` [d] project the states, ``bias`` [d] starts them.
     """

@@ -6,7 +6,7 @@ import pytest
 
 from dc_graphsam.cli.main import main
 from dc_graphsam.cli.parser import build_parser
-from dc_graphsam.hf.pipeline import BUNDLED
+from dc_graphsam.repository.bundled import BUNDLED
 
 RUN = str(BUNDLED / "compt-esol-small")
 

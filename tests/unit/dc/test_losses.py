@@ -7,7 +7,7 @@ import torch
 from dc_graphsam.dc.losses import TaskLoss, weighted_loss
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidShapeError
 from dc_graphsam.models import CoMPTConfig
-from dc_graphsam.models.property_prediction import masked_loss
+from dc_graphsam.models.common.property_prediction import masked_loss
 
 
 @pytest.mark.parametrize("kind", ["bce", "mse", "rmse", "mae"])

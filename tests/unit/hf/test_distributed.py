@@ -71,7 +71,7 @@ def runs(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = [str(script), str(folder), str(Path(__file__).parent)]
+    arguments = [str(script), str(folder), str(Path(__file__).parents[1])]
     for launcher in ([], ["-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]):
         done = subprocess.run([sys.executable, *launcher, *arguments], capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stderr[:1500] + done.stderr[-1500:]

@@ -11,7 +11,8 @@ import pytest
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingDataError
 from dc_graphsam.hf import MoleculePredictor, MoleculeProcessor, predict_smiles
-from dc_graphsam.hf.pipeline import BUNDLED, bundled_models, pipeline
+from dc_graphsam.hf.pipeline import pipeline
+from dc_graphsam.repository.bundled import BUNDLED, bundled_models
 
 TASK = "measured log solubility in mols per litre"
 SMILES = ["CCO", "c1ccccc1C(=O)O", "CCCCCCCCCCCC", "O=C(O)CC(O)(C(=O)O)CC(=O)O"]
@@ -132,8 +133,8 @@ def test_smiles_of_a_wrong_type(predict):
 
 
 def test_the_bundled_model_is_small_whole_and_has_a_card():
-    from dc_graphsam.hf.card import ModelCard
-    from dc_graphsam.models.hub_files import check_sums
+    from dc_graphsam.hub.card import ModelCard
+    from dc_graphsam.repository.files import check_sums
 
     assert bundled_models() == ["compt-esol-small"]
     folder = BUNDLED / "compt-esol-small"
@@ -147,9 +148,9 @@ def test_the_bundled_model_is_small_whole_and_has_a_card():
 
 def test_the_test_metric_of_the_bundled_model(moleculenet_dir):
     """What the card prints is what the weights give, to the last digit printed."""
-    from dc_graphsam.hf.card import ModelCard
-    from dc_graphsam.hf.card_text import number
-    from dc_graphsam.hf.runs import evaluate_run
+    from dc_graphsam.hub.card import ModelCard
+    from dc_graphsam.runs.evaluate import evaluate_run
+    from dc_graphsam.wording import number
 
     folder = BUNDLED / "compt-esol-small"
     found = evaluate_run(folder, data_dir=moleculenet_dir)["metrics"]

@@ -1,0 +1,1 @@
+"""DeepChem's data sets, labels and transformers ⇄ ours."""

@@ -1,0 +1,1 @@
+"""Tables of graphs and of molecules on the Hub: read, described, pushed."""

@@ -1,0 +1,1 @@
+"""The built-in data sets: which there are, where their files lie, how they are read."""

@@ -1,0 +1,1 @@
+"""Which atoms make a prediction."""

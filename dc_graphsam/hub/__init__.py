@@ -1,0 +1,1 @@
+"""A finished run → a repository on the Hub, with its card."""

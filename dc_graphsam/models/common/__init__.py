@@ -1,0 +1,1 @@
+"""What several networks share: layers, message passing, read-outs, packing, positions, loading."""

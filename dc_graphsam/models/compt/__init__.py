@@ -1,0 +1,1 @@
+"""CoMPT (Chen et al., IJCAI 2021)."""

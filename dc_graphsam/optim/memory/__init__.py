@@ -1,0 +1,1 @@
+"""Where perturbations, averages and gradients lie, and the kernels that stream over them."""

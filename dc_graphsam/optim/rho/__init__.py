@@ -1,0 +1,1 @@
+"""How the radius ρ changes during a training."""

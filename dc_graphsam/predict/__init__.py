@@ -1,0 +1,1 @@
+"""A model and molecules → predictions: of lists, of tables of any length."""

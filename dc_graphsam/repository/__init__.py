@@ -1,0 +1,1 @@
+"""The files of a model, in a folder or a repository: which there are, fetched, checked, pushed."""

@@ -1,0 +1,1 @@
+"""Training runs: settings, data, training, evaluation, in a folder."""

@@ -1,0 +1,53 @@
+"""Metrics of a model on labelled data."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from dc_graphsam.run_folder import RunFolder
+from dc_graphsam.runs.settings import DEFAULTS
+from dc_graphsam.tasks import TaskSpec
+
+__all__ = ["evaluate_model", "stored_batch_size"]
+
+logger = logging.getLogger(__name__)
+
+
+def stored_batch_size(folder: RunFolder) -> int:
+    """Batch size that the metrics of a run were computed with."""
+    default = DEFAULTS["per_device_eval_batch_size"]
+    if not folder.has("run.json"):
+        return default
+    return int(folder.read_json("run.json").get("training", {}).get("per_device_eval_batch_size", default))
+
+
+def evaluate_model(model, rows, batch_size: int) -> tuple[dict[str, float], np.ndarray]:
+    """Metrics of all tasks, and predictions [n, T] as of ``predict_graphs``, for a split of labelled data."""
+    from dc_graphsam.data import MoleculeTable, label_matrix
+    from dc_graphsam.metrics import all_metrics
+    from dc_graphsam.predict.molecules import predict_graphs
+
+    config, spec = model.config, TaskSpec.of(rows)
+    table = MoleculeTable(rows)
+    values, reasons = predict_graphs(
+        model, [table[i] for i in range(len(table))], batch_size, logits=True, feature_set=spec.feature_set
+    )
+    known = np.array([reason is None for reason in reasons], bool)
+    if not known.all():
+        logger.warning(
+            "%d of %d molecules have no prediction and are left out (%s)",
+            (~known).sum(),
+            len(known),
+            next(reason for reason in reasons if reason is not None),
+        )
+    labels = label_matrix(rows)
+    metrics, left_out = all_metrics(config.task_type, labels[known], values[known], config.task_names)
+    if left_out:
+        shown = ", ".join(f"{task} ({why})" for task, why in list(left_out.items())[:5])
+        more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+        logger.warning("left out of the mean over tasks: %s%s", shown, more)
+    if config.task_type == "classification":
+        values = 1 / (1 + np.exp(-values.astype(np.float64)))
+    return metrics, values
