@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -13,11 +13,11 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, get_feature_set
-from dc_graphsam.chem.featurizer import CHUNK_SIZE, ReadChunk, check_computable, expand_chunk, read_chunk
+from dc_graphsam.chem.featurizer import CHUNK_SIZE, check_computable, expand_chunk, read_chunk
 from dc_graphsam.chem.molgraph import MolGraph
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidSmilesError, check_choice, check_range
 
-__all__ = ["featurize_many", "iter_featurized", "usable_cpu_count"]
+__all__ = ["featurize_many", "iter_featurized", "map_chunks", "usable_cpu_count"]
 
 _PER_WORKER = 1000  # molecules that are worth a process: some 0.2 s of work
 
@@ -121,10 +121,7 @@ def _iterate(
 ) -> Iterator[MolGraph | InvalidSmilesError]:
     from tqdm.auto import tqdm
 
-    if num_workers <= 1:
-        results = map(read_chunk, chunks)
-    else:
-        results = _in_processes(chunks, num_workers, start_method)
+    results = _results(read_chunk, chunks, num_workers, start_method)
     features = get_feature_set(feature_set)
     invalid = 0
     with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
@@ -135,6 +132,50 @@ def _iterate(
                 bar.set_postfix_str(f"{invalid} invalid", refresh=False)
             bar.update(len(chunk))
             yield from graphs
+
+
+def map_chunks(
+    work: Callable[[list[Any]], Any],
+    chunks: list[list[Any]],
+    num_workers: int | None,
+    progress: bool,
+    total: int,
+    description: str,
+) -> Iterator[Any]:
+    """``work`` of every chunk, in order, in processes that a death of one does not leave hanging.
+
+    Parameters
+    ----------
+    work
+        A function of a module. What it returns is sent from process to process.
+    chunks
+        Lists of what it takes.
+    num_workers
+        0 or 1: in this process. ``None``: one process per usable processor. Never more than there are chunks.
+    progress, total, description
+        Whether to show a bar, of how many elements, and how it is called.
+
+    Examples
+    --------
+    >>> list(map_chunks(len, [["C"], ["C", "CC"]], 0, False, 3, "counting"))
+    [1, 2]
+    """
+    from tqdm.auto import tqdm
+
+    if num_workers is None:
+        num_workers = usable_cpu_count()
+    check_range("num_workers", num_workers, 0)
+    if multiprocessing.current_process().daemon:
+        num_workers = 1
+    results = _results(work, chunks, min(int(num_workers), len(chunks)), None)
+    with tqdm(total=total, desc=description, unit=" mol", disable=not progress) as bar:
+        for chunk, result in zip(chunks, results, strict=True):
+            bar.update(len(chunk))
+            yield result
+
+
+def _results(work: Callable, chunks: list[list[Any]], num_workers: int, start_method: str | None) -> Iterator[Any]:
+    return map(work, chunks) if num_workers <= 1 else _in_processes(work, chunks, num_workers, start_method)
 
 
 @contextmanager
@@ -159,15 +200,15 @@ def _death_reported() -> Iterator[None]:
         ) from None
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, work: Callable) -> None:
     """Life of a worker: a chunk in, a result out, until the parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
         while True:
-            connection.send(read_chunk(connection.recv()))
+            connection.send(work(connection.recv()))
 
 
-def _in_processes(chunks: list[list[Any]], num_workers: int, start_method: str | None) -> Iterator[ReadChunk]:
+def _in_processes(work: Callable, chunks: list[list[Any]], num_workers: int, start_method: str | None) -> Iterator[Any]:
     """Results in the order of ``chunks``.
 
     Each worker has a connection of its own, of which nobody else holds the far end. So the death of a worker is noticed
@@ -176,7 +217,7 @@ def _in_processes(chunks: list[list[Any]], num_workers: int, start_method: str |
     context = multiprocessing.get_context(start_method)
     workers: dict[Connection, BaseProcess] = {}
     at_work: dict[Connection, int] = {}
-    results: dict[int, ReadChunk] = {}
+    results: dict[int, Any] = {}
     rest = iter(range(len(chunks)))
 
     def assign(connection: Connection) -> None:
@@ -191,7 +232,7 @@ def _in_processes(chunks: list[list[Any]], num_workers: int, start_method: str |
     try:
         for _ in range(num_workers):
             connection, far_end = context.Pipe()
-            process = context.Process(target=_serve, args=(far_end,), daemon=True)
+            process = context.Process(target=_serve, args=(far_end, work), daemon=True)
             with _no_interrupt():
                 process.start()
                 workers[connection] = process
