@@ -206,6 +206,10 @@ def publish(arguments: Namespace, _: list[str], debug: bool) -> int:
 
 
 def datasets(arguments: Namespace, _: list[str], debug: bool) -> int:
+    if arguments.check is not None or arguments.data is not None:
+        return _check_data(arguments, debug)
+    if arguments.target is not None or arguments.smiles_column is not None:
+        raise UsageError("--target and --smiles-column belong to --data FILE")
     from dc_graphsam.data import DATASETS, datasets_table
     from dc_graphsam.data.moleculenet.sources import find_raw_files
     from dc_graphsam.exceptions import MissingDataError
@@ -235,4 +239,32 @@ def datasets(arguments: Namespace, _: list[str], debug: bool) -> int:
     ]
     result(text_table(columns, lines, left=(0, 3, 4, 5, 6)))
     result("\n dc-graphsam train --dataset NAME; --data-dir or DEEPCHEM_DATA_DIR names the folder of the files")
+    return 0
+
+
+def _check_data(arguments: Namespace, debug: bool) -> int:
+    if arguments.check is not None and arguments.data is not None:
+        raise UsageError("--check and --data are both given; name one")
+    _check_dataset(arguments.check)
+    if arguments.data is not None and not Path(arguments.data).is_file():
+        raise UsageError(f"there is no file {arguments.data}")
+    use_console(debug)
+    from dc_graphsam.check import check_dataset
+    from dc_graphsam.data import read_labelled
+
+    name, table = read_labelled(
+        arguments.check or arguments.data,
+        data_dir=arguments.data_dir,
+        smiles_column=arguments.smiles_column,
+        task_columns=arguments.target,
+    )
+    found = check_dataset(
+        table.smiles, table.labels, table.task_names, table.task_type, name=name, problems=table.problems
+    )
+    if arguments.json:
+        from dc_graphsam.run_folder import finite
+
+        result(json.dumps(finite(found.record()), indent=1))
+    else:
+        result("\n".join(found.lines()))
     return 0

@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": "metrics of a trained model, on its own test split or other data",
     "predict": "predictions for a table of SMILES, of any length",
     "publish": "push a run, with its card, to the Hugging Face Hub",
-    "datasets": "list the built-in data sets",
+    "datasets": "list the built-in data sets, or look a data set through before training on it",
     "demo": "train on the data set that comes along, in about two minutes",
 }
 _EXAMPLES = {
@@ -33,7 +33,11 @@ _EXAMPLES = {
         "dc-graphsam publish runs/bbbp --repo me/compt-bbbp --dry-run",
         "dc-graphsam publish runs/bbbp-0 --repo me/compt-bbbp --with runs/bbbp-1 runs/bbbp-adam-0 runs/bbbp-adam-1",
     ),
-    "datasets": ("dc-graphsam datasets",),
+    "datasets": (
+        "dc-graphsam datasets",
+        "dc-graphsam datasets --check bbbp",
+        "dc-graphsam datasets --data my.csv --target pIC50",
+    ),
     "demo": ("dc-graphsam demo",),
 }
 PARTS = ("train", "validation", "test", "all")
@@ -171,7 +175,13 @@ def _add_publish(parser: _Parser) -> None:
 
 def _add_datasets(parser: _Parser) -> None:
     parser.add_argument("--data-dir", metavar="FOLDER", help="where to look for files; by default DEEPCHEM_DATA_DIR")
-    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    parser.add_argument(
+        "--check", metavar="NAME", help="look one of them through: duplicates, leaks, labels that the typing tells"
+    )
+    parser.add_argument("--data", metavar="CSV", help="look a table of your own through")
+    parser.add_argument("--target", nargs="+", metavar="COLUMN", help="columns of --data with labels")
+    parser.add_argument("--smiles-column", metavar="NAME", help="column of --data with SMILES")
+    parser.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _whole(text: str) -> int:

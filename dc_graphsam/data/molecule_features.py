@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -58,7 +59,7 @@ def molecule_features(
     digest = hashlib.sha256("\n".join(map(str, smiles)).encode("utf-8", "surrogateescape")).hexdigest()
     key = table_key(kind="molecule features", smiles=digest, rows=len(smiles))
     path = cache_root(cache_dir) / "molecules" / f"{key[:32]}.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError):  # absent, or not whole
+    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):  # absent, or not whole
         with np.load(path, allow_pickle=False) as stored:
             found = stored["descriptors"], stored["counts"]
         if found[0].shape == (len(smiles), len(descriptor_names())) and len(found[1]) == len(smiles):

@@ -24,7 +24,7 @@ FLOORS = (
     {"optim.methods", "data.moleculenet", "models.compt", "processing", "report"},
     {"optim", "models", "testing"},
     {"predict"},
-    {"dc", "hf", "explain"},
+    {"dc", "hf", "explain", "check"},
     {"runs"},
     {"hub"},
     {"cli"},
