@@ -83,11 +83,8 @@ class DatasetCheck:
 
     @property
     def reads_typing(self) -> bool:
-        """Whether labels can be read off the way in which SMILES are written."""
-        found = self.characters
-        return found is not None and bool(
-            found.gain > LEAK or found.scores["as written"] - found.transferred > 5 * LEAK
-        )
+        """See :attr:`CharacterBaseline.reads_typing`."""
+        return self.characters is not None and self.characters.reads_typing
 
     def verdict(self) -> str:
         """One sentence."""
