@@ -3,12 +3,12 @@
 #
 # Behaviour: GraphDescriptors.Ipc is the information content of the coefficients of the characteristic polynomial of the
 # adjacency matrix. For about 75 atoms and more the coefficients exceed what a double holds exactly, so that two SMILES of one
-# molecule give other values. For a cyclic decapeptide of 100 atoms below, the canonical and three random orders lie a factor of
+# molecule give other values. For the cyclic peptide of 100 atoms below, the canonical and three random orders lie a factor of
 # two or more apart; for aspirin they are equal. Other 2D descriptors of the same molecules (here MolWt, TPSA, BertzCT) agree to
 # 1e-9 relative. It matters for models on "all RDKit descriptors": one column then tells how a SMILES was written, and its size
 # (1e24) swamps unscaled columns.
 #
-# Seen, as "largest / smallest value over four orders": Ipc of the decapeptide 2.4, of aspirin 1.000000.
+# Seen, as "largest / smallest value over four orders": Ipc of the peptide 10.0, of aspirin 1.000000.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -15,6 +15,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem.rdPartialCharges import ComputeGasteigerCharges
 
+from dc_graphsam.chem.atom_order import ATOM_ORDERS, canonical_ranks, reorder
 from dc_graphsam.chem.atom_table import AtomBondTable, read_molecules
 from dc_graphsam.chem.distance import shortest_paths
 from dc_graphsam.chem.feature_blocks import FeatureSet
@@ -22,7 +23,7 @@ from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get
 from dc_graphsam.chem.molgraph import MolGraph
 from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.rdkit_binary import read_binaries
-from dc_graphsam.exceptions import FeatureSetError, InvalidSmilesError
+from dc_graphsam.exceptions import FeatureSetError, InvalidSmilesError, check_choice
 
 __all__ = ["CHUNK_SIZE", "GraphChunk", "featurize", "featurize_chunk"]
 
@@ -33,10 +34,10 @@ _list_property = Chem.CreateAtomDoublePropertyList
 _STEREO_CODES, _FLAG_CODES = 16, 8
 
 
-def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET) -> MolGraph:
+def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET, atom_order: str = "as-written") -> MolGraph:
     """Turn a SMILES into a graph.
 
-    Atoms are nodes in the order in which RDKit parses them; hydrogens stay implicit. Columns as in the released CoMPT
+    Atoms are nodes; hydrogens stay implicit. Columns as in the released CoMPT
     (``dataset_graph.py:22-106``): see :data:`dc_graphsam.chem.FEATURE_SETS`.
 
     Parameters
@@ -45,6 +46,10 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET) -> MolGraph:
         One molecule; several fragments, single atoms and dummy atoms are fine.
     feature_set
         ``"compt-own-slot"`` (115 node and 14 edge features) or ``"compt"`` (115 and 13, exactly as released).
+
+    atom_order
+        ``"as-written"``: nodes are numbered as RDKit parses them. ``"canonical"``: as RDKit ranks them, which is the same
+        for all SMILES of a molecule; ``atom_index`` leads back.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET) -> MolGraph:
         If ``smiles`` is not text, is empty or blank, cannot be parsed, or has more than 10,000 atoms; its ``reason``
         says which.
     InvalidArgumentError
-        If there is no such feature set.
+        If there is no such feature set or order.
 
     Examples
     --------
@@ -69,7 +74,7 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET) -> MolGraph:
     Traceback (most recent call last):
     dc_graphsam.exceptions.InvalidSmilesError: SMILES 'C1CC' cannot be used: cannot be parsed: unclosed ring
     """
-    chunk = featurize_chunk([smiles], get_feature_set(feature_set))
+    chunk = featurize_chunk([smiles], get_feature_set(feature_set), atom_order)
     (graph,) = chunk.split([smiles])
     if isinstance(graph, InvalidSmilesError):
         raise graph
@@ -95,6 +100,8 @@ class GraphChunk:
     edge_features : float32 [2B, Fe]
     distance : uint8 [sum of N²]
         The [N, N] matrices one after another, flat.
+    atom_index : int64 [A], optional
+        Node → atom of RDKit's molecule; ``None``: the same.
     """
 
     feature_set: str
@@ -106,14 +113,16 @@ class GraphChunk:
     edge_index: np.ndarray
     edge_features: np.ndarray
     distance: np.ndarray
+    atom_index: np.ndarray | None = None
 
     def split(self, smiles: Sequence[Any]) -> list[MolGraph | InvalidSmilesError]:
         """One graph or error per element of ``smiles``, which must be what the chunk was made of."""
         out: list[MolGraph | InvalidSmilesError] = [None] * len(smiles)
         for place, error in self.errors.items():
             out[place] = error
-        for array in (self.node_features, self.edge_index, self.edge_features, self.distance):
-            array.flags.writeable = False  # holds for the slices, too
+        for array in (self.node_features, self.edge_index, self.edge_features, self.distance, self.atom_index):
+            if array is not None:
+                array.flags.writeable = False  # holds for the slices, too
         atom = bond = pair = 0
         for place, n, b in zip(self.valid, self.num_atoms.tolist(), self.num_bonds.tolist(), strict=True):
             out[place] = MolGraph(
@@ -122,7 +131,7 @@ class GraphChunk:
                 self.edge_index[4 * bond : 4 * (bond + b)].reshape(2, 2 * b),
                 self.edge_features[2 * bond : 2 * (bond + b)],
                 self.distance[pair : pair + n * n].reshape(n, n),
-                _identity(n),
+                _identity(n) if self.atom_index is None else self.atom_index[atom : atom + n],
                 self.feature_set,
             )
             atom, bond, pair = atom + n, bond + b, pair + n * n
@@ -148,6 +157,8 @@ class ReadChunk:
         Properties of atoms and bonds.
     charges, hydrogen_charges : float64 [A]
         Gasteiger charges; 0 where RDKit has no parameters.
+    atom_index
+        As in :class:`GraphChunk`.
     """
 
     valid: list[int]
@@ -155,12 +166,13 @@ class ReadChunk:
     table: AtomBondTable
     charges: np.ndarray
     hydrogen_charges: np.ndarray
+    atom_index: np.ndarray | None = None
 
 
-def featurize_chunk(smiles: Sequence[Any], feature_set: FeatureSet) -> GraphChunk:
+def featurize_chunk(smiles: Sequence[Any], feature_set: FeatureSet, atom_order: str = "as-written") -> GraphChunk:
     """Featurize molecules together; invalid ones become errors in the result."""
     check_computable(feature_set)
-    return expand_chunk(read_chunk(smiles), feature_set)
+    return expand_chunk(read_chunk(smiles, atom_order), feature_set)
 
 
 def check_computable(feature_set: FeatureSet) -> None:
@@ -172,8 +184,10 @@ def check_computable(feature_set: FeatureSet) -> None:
         )
 
 
-def read_chunk(smiles: Sequence[Any]) -> ReadChunk:
+def read_chunk(smiles: Sequence[Any], atom_order: str = "as-written") -> ReadChunk:
     """Ask RDKit: the part of the work that is done molecule by molecule."""
+    canonical = check_choice("atom_order", atom_order, ATOM_ORDERS) == "canonical"
+    ranks: list[list[int]] = []
     places: list[int] = []
     errors: dict[int, InvalidSmilesError] = {}
     binaries: list[bytes] = []
@@ -181,13 +195,16 @@ def read_chunk(smiles: Sequence[Any]) -> ReadChunk:
     hydrogen_charges: list[str] = []
     with rdBase.BlockLogs():
         for start in range(0, len(smiles), _BLOCK_SIZE):
-            molecules = []
+            molecules, texts = [], []
             for place, text in enumerate(smiles[start : start + _BLOCK_SIZE], start):
                 try:
                     molecules.append(parse_smiles(text))
                     places.append(place)
+                    texts.append(text)
                 except InvalidSmilesError as error:
                     errors[place] = error.with_traceback(None)  # which would keep its frames, and so the chunk, alive
+            if canonical:
+                ranks += map(canonical_ranks, molecules, texts)
             for molecule in molecules:
                 ComputeGasteigerCharges(molecule)
             # One text for all atoms: a third of the time that a property of one atom after the other takes.
@@ -206,9 +223,14 @@ def read_chunk(smiles: Sequence[Any]) -> ReadChunk:
             places, charges, hydrogen_charges = (
                 [values[i] for i in order] for values in (places, charges, hydrogen_charges)
             )
+            ranks = [ranks[i] for i in order] if canonical else ranks
         elif table is None:
             table = read_molecules([])
-    return ReadChunk(places, errors, table, _numbers(charges), _numbers(hydrogen_charges))
+    of_atoms = [_numbers(charges), _numbers(hydrogen_charges)]
+    if not canonical:
+        return ReadChunk(places, errors, table, *of_atoms)
+    table, atom_index, of_atoms = reorder(table, ranks, *of_atoms)
+    return ReadChunk(places, errors, table, *of_atoms, atom_index)
 
 
 def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
@@ -225,6 +247,7 @@ def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
         edge_index=edge_index,
         edge_features=edge_features,
         distance=shortest_paths(table.num_atoms, table.num_bonds, table.begin, table.end),
+        atom_index=read.atom_index,
     )
 
 

@@ -7,11 +7,13 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from dc_graphsam.chem.atom_order import ATOM_ORDERS
 from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, get_feature_set
 from dc_graphsam.chem.featurizer import CHUNK_SIZE, check_computable, expand_chunk, read_chunk
 from dc_graphsam.chem.molgraph import MolGraph
@@ -39,6 +41,7 @@ def featurize_many(
     num_workers: int | None = None,
     progress: bool = False,
     *,
+    atom_order: str = "as-written",
     start_method: str | None = None,
 ) -> list[MolGraph | InvalidSmilesError]:
     """Featurize molecules, in order; one that cannot be used becomes an error in its place instead of being raised.
@@ -54,6 +57,8 @@ def featurize_many(
         molecules, so that small inputs stay in this process.
     progress
         Show a progress bar.
+    atom_order
+        See :func:`featurize`.
     start_method
         ``"fork"``, ``"spawn"`` or ``"forkserver"``; default: that of :mod:`multiprocessing`. With the latter two a
         script needs the usual ``if __name__ == "__main__":``.
@@ -77,7 +82,8 @@ def featurize_many(
 InvalidSmilesError("SMILES 'C1CC' cannot be used: cannot be parsed: unclosed ring"), \
 MolGraph('[Na+].[Cl-]', nodes=2, bonds=0, feature_set='compt-own-slot')]
     """
-    return list(iter_featurized(smiles, feature_set, num_workers, progress, start_method=start_method))
+    options = {"atom_order": atom_order, "start_method": start_method}
+    return list(iter_featurized(smiles, feature_set, num_workers, progress, **options))
 
 
 def iter_featurized(
@@ -86,6 +92,7 @@ def iter_featurized(
     num_workers: int | None = None,
     progress: bool = False,
     *,
+    atom_order: str = "as-written",
     start_method: str | None = None,
 ) -> Iterator[MolGraph | InvalidSmilesError]:
     """:func:`featurize_many` one after another: what was handed out and dropped takes no memory any more.
@@ -102,6 +109,7 @@ def iter_featurized(
             f"smiles is a single text, {smiles!r}; accepted: a list of SMILES. Use featurize() for one molecule"
         )
     check_computable(get_feature_set(feature_set))
+    check_choice("atom_order", atom_order, ATOM_ORDERS)
     if num_workers is not None:
         check_range("num_workers", num_workers, 0)
     if start_method is not None:
@@ -113,15 +121,20 @@ def iter_featurized(
     if multiprocessing.current_process().daemon:
         num_workers = 1  # e.g. a worker of a data loader, which may not have children
     chunks = [smiles[i : i + CHUNK_SIZE] for i in range(0, len(smiles), CHUNK_SIZE)]
-    return _iterate(chunks, feature_set, num_workers, progress, start_method)
+    return _iterate(chunks, feature_set, atom_order, num_workers, progress, start_method)
 
 
 def _iterate(
-    chunks: list[list[Any]], feature_set: str, num_workers: int, progress: bool, start_method: str | None
+    chunks: list[list[Any]],
+    feature_set: str,
+    atom_order: str,
+    num_workers: int,
+    progress: bool,
+    start_method: str | None,
 ) -> Iterator[MolGraph | InvalidSmilesError]:
     from tqdm.auto import tqdm
 
-    results = _results(read_chunk, chunks, num_workers, start_method)
+    results = _results(partial(read_chunk, atom_order=atom_order), chunks, num_workers, start_method)
     features = get_feature_set(feature_set)
     invalid = 0
     with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
