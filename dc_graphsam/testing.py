@@ -14,12 +14,15 @@ from dataclasses import replace
 import numpy as np
 
 from dc_graphsam.chem.molgraph import MolGraph
+from dc_graphsam.chem.parallel import featurize_many
 from dc_graphsam.data.collate import MoleculeCollator
+from dc_graphsam.exceptions import InvalidSmilesError
 
 __all__ = [
     "assert_batch_composition_has_no_influence",
     "assert_padding_has_no_influence",
     "assert_permutation_invariant",
+    "assert_rewriting_has_no_influence",
     "permute_atoms",
 ]
 
@@ -105,3 +108,51 @@ def permute_atoms(graph: MolGraph, order: np.ndarray) -> MolGraph:
         distance=graph.distance[np.ix_(order, order)],
         atom_index=graph.atom_index[order],
     )
+
+
+def assert_rewriting_has_no_influence(
+    model,
+    smiles: Sequence[str],
+    rewrites: int = 3,
+    tolerance: float = 1e-5,
+    atom_order: str = "as-written",
+    seed: int = 0,
+) -> None:
+    """Predictions are the same for every SMILES of a molecule: canonical, and in random orders of the atoms.
+
+    Parameters
+    ----------
+    model
+        A property prediction model; evaluated, on its own device.
+    smiles
+        Molecules.
+    rewrites
+        Random orders of each.
+    tolerance
+        Largest difference of a logit.
+    atom_order
+        In which the atoms are numbered before they are featurized, see :func:`dc_graphsam.chem.featurize`.
+    seed
+        Of the orders.
+
+    Examples
+    --------
+    >>> from dc_graphsam import CoMPTConfig, CoMPTForPropertyPrediction
+    >>> sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    >>> model = CoMPTForPropertyPrediction(CoMPTConfig(position="rwse", readout="attention", **sizes))
+    >>> assert_rewriting_has_no_influence(model, ["CC(=O)Oc1ccccc1C(=O)O", "CC(=O)[O-].[Na+]"])
+    """
+    from dc_graphsam.check.characters import rewrite
+    from dc_graphsam.check.rewriting import random_writings
+
+    def predict(texts: Sequence[str]):
+        graphs = featurize_many(texts, model.config.feature_set, 0, atom_order=atom_order)
+        for graph in graphs:
+            if isinstance(graph, InvalidSmilesError):
+                raise graph
+        return _predict(model, graphs)
+
+    expected = predict(list(smiles))
+    _assert_close(predict(rewrite(smiles, "canonical")), expected, "writing a SMILES canonically", tolerance)
+    for texts in random_writings(smiles, rewrites, seed):
+        _assert_close(predict(texts), expected, "another order of the atoms in a SMILES", tolerance)

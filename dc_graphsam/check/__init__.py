@@ -10,6 +10,9 @@ __all__, __getattr__, __dir__ = exports(
         "CharacterBaseline": ".characters",
         "DatasetCheck": ".dataset",
         "character_baseline": ".characters",
+        "RewritingCheck": ".rewriting",
         "check_dataset": ".dataset",
+        "check_rewriting": ".rewriting",
+        "random_writings": ".rewriting",
     },
 )
