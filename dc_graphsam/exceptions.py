@@ -18,6 +18,7 @@ __all__ = [
     "InvalidShapeError",
     "MissingColumnError",
     "MissingDataError",
+    "MissingPackageError",
     "RunFolderError",
     "check_choice",
     "check_range",
@@ -75,6 +76,32 @@ class MissingColumnError(DCGraphSAMError):
 
 class MissingDataError(DCGraphSAMError):
     """A data file is not there and cannot be downloaded."""
+
+
+class MissingPackageError(DCGraphSAMError, ImportError):
+    """Something was asked for that needs a package which is not there, or not usable.
+
+    Attributes
+    ----------
+    package
+        Its import name.
+    needed_by
+        What was asked for.
+    way
+        What to do about it.
+    state
+        ``"is not installed"``, or why it cannot be used.
+    """
+
+    def __init__(self, package: str, needed_by: str, way: str, state: str = "is not installed") -> None:
+        self.package = package
+        self.needed_by = needed_by
+        self.way = way
+        self.state = state
+        super().__init__(f"{needed_by} needs {package}, which {state}: {way}")
+
+    def __reduce__(self):
+        return type(self), (self.package, self.needed_by, self.way, self.state)  # crosses process borders whole
 
 
 class FeatureSetError(DCGraphSAMError):

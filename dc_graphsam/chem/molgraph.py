@@ -11,6 +11,7 @@ import numpy as np
 from dc_graphsam.chem.distance import shortest_paths
 from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get_feature_set
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, InvalidShapeError
+from dc_graphsam.optional import require
 
 if TYPE_CHECKING:
     import dgl
@@ -113,9 +114,7 @@ class MolGraph:
         >>> data.num_nodes, data.num_edges, data.smiles
         (3, 4, 'CCO')
         """
-        from deepchem.feat import GraphData
-
-        return GraphData(
+        return require("deepchem.feat", "MolGraph.to_deepchem").GraphData(
             node_features=self.node_features,
             edge_index=self.edge_index,
             edge_features=self.edge_features,
@@ -154,7 +153,7 @@ class MolGraph:
         Distances follow from the edges, and a matrix per graph cannot be batched by ``dgl.batch``, so they are left out
         and computed anew by :meth:`from_dgl`.
         """
-        import dgl
+        dgl = require("dgl", "MolGraph.to_dgl")
         import torch
 
         source, target = torch.tensor(self.edge_index)

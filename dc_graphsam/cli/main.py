@@ -14,13 +14,21 @@ from dc_graphsam.exceptions import (
     InvalidArgumentError,
     MissingColumnError,
     MissingDataError,
+    MissingPackageError,
     RunFolderError,
 )
 
 __all__ = ["main"]
 
 FINE, FAILED, WRONG_USE, STOPPED = 0, 1, 2, 130
-_WRONG_USE = (InvalidArgumentError, MissingColumnError, MissingDataError, RunFolderError, FeatureSetError)
+_WRONG_USE = (
+    InvalidArgumentError,
+    MissingColumnError,
+    MissingDataError,
+    MissingPackageError,
+    RunFolderError,
+    FeatureSetError,
+)
 # What else goes wrong at work: the disk, the memory, a library. One line stands for it unless --debug is given.
 _FAILURES = (OSError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, ImportError, MemoryError)
 

@@ -13,7 +13,7 @@ from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.data.dropped import DroppedRow
 from dc_graphsam.exceptions import InvalidSmilesError, check_range
 
-deepchem = import_deepchem()
+deepchem = import_deepchem("dc_graphsam.dc")
 
 __all__ = ["GraphTransformerFeaturizer"]
 

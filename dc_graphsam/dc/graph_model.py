@@ -20,7 +20,7 @@ from dc_graphsam.dc.sharpness import SharpnessAwareTraining
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
 from dc_graphsam.tasks import TASK_TYPES
 
-deepchem = import_deepchem()
+deepchem = import_deepchem("dc_graphsam.dc")
 
 __all__ = ["GraphTransformerModel"]
 

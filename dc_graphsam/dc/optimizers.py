@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.exceptions import InvalidArgumentError, check_range
 
-deepchem = import_deepchem()
+deepchem = import_deepchem("dc_graphsam.dc")
 
 __all__ = [
     "AESAMOptimizer",

@@ -125,8 +125,8 @@ class MoleculePrediction:
 def _undo(values: np.ndarray, transformers: list) -> np.ndarray:
     """``undo_transforms`` on all rows at once: a NormalizationTransformer of several tasks misreads a single row."""
     if len(values) > 1:
-        return import_deepchem().trans.undo_transforms(values, transformers)
-    return import_deepchem().trans.undo_transforms(np.concatenate((values, values)), transformers)[:1]
+        return import_deepchem("dc_graphsam.dc").trans.undo_transforms(values, transformers)
+    return import_deepchem("dc_graphsam.dc").trans.undo_transforms(np.concatenate((values, values)), transformers)[:1]
 
 
 def _in_order(values: Any, order: list[int]) -> Any:

@@ -34,7 +34,7 @@ def register() -> list[str]:
     from dc_graphsam.dc.compt import CoMPTModel
     from dc_graphsam.dc.featurizer import GraphTransformerFeaturizer
 
-    deepchem = import_deepchem()
+    deepchem = import_deepchem("dc_graphsam.dc")
     recipes = [getattr(optimizers, name) for name in optimizers.__all__ if name != "SharpnessAwareOptimizerRecipe"]
     places = [
         ("dc.models", deepchem.models, [CoMPTModel]),

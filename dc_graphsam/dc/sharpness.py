@@ -10,7 +10,7 @@ from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.checkpoints import SafeCheckpoints
 from dc_graphsam.exceptions import InvalidArgumentError
 
-deepchem = import_deepchem()
+deepchem = import_deepchem("dc_graphsam.dc")
 TorchModel = deepchem.models.TorchModel
 
 __all__ = ["SharpnessAwareTraining", "sharpness_aware"]

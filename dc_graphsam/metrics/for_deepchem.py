@@ -10,6 +10,7 @@ import numpy as np
 
 from dc_graphsam.exceptions import InvalidShapeError, check_choice
 from dc_graphsam.metrics.masked import METRICS_OF, MetricResult, get_metric
+from dc_graphsam.optional import require
 
 __all__ = ["dc_metric"]
 
@@ -42,6 +43,8 @@ def dc_metric(name: str):
     ------
     InvalidArgumentError
         There is no metric of that name.
+    MissingPackageError
+        DeepChem is not installed.
 
     Examples
     --------
@@ -57,7 +60,7 @@ def dc_metric(name: str):
 def _metric_class() -> type:
     """The subclass of ``deepchem.metrics.Metric``, made on first use: importing deepchem takes seconds."""
     with _quiet_import():
-        from deepchem.metrics import Metric
+        Metric = require("deepchem.metrics", "dc_metric").Metric
 
     class MaskedMetric(Metric):
         """A masked multi-task metric; see :func:`dc_metric`."""

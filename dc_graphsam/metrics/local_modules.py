@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dc_graphsam.exceptions import check_choice
 from dc_graphsam.metrics.masked import MetricResult
+from dc_graphsam.optional import require
 
 __all__ = ["DESCRIPTION", "INPUTS", "MODULES", "as_output", "load_metric", "module_folder"]
 
@@ -75,6 +76,8 @@ def load_metric(name: str, **options):
     ------
     InvalidArgumentError
         There is no module of that name.
+    MissingPackageError
+        ``evaluate`` is not installed.
 
     Examples
     --------
@@ -83,7 +86,6 @@ def load_metric(name: str, **options):
     {'rmse': 1.0}
     """
     folder = module_folder(name)
-    import evaluate
-
+    evaluate = require("evaluate", "load_metric")
     options.setdefault("keep_in_memory", options.get("num_process", 1) == 1)
     return evaluate.load(str(folder), **options)

@@ -15,7 +15,7 @@ PACKAGE = Path(dc_graphsam.__file__).parent
 
 # Rooms by floor, from the ground; a room imports from floors below its own, and from nothing else. A room is a folder, or
 # a file that lies beside the folders. ``open`` is for all.
-OPEN = {"_lazy", "_version", "exceptions", "native"}
+OPEN = {"_lazy", "_version", "exceptions", "native", "optional"}
 FLOORS = (
     {"chem", "tasks", "run_folder", "wording", "optim.memory", "optim.rho"},
     {"optim.perturbed", "repository"},

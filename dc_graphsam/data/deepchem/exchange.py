@@ -304,7 +304,7 @@ def dataset_to_deepchem(
     for column in ("num_nodes", "node_features", "edge_index"):
         if column not in dataset.column_names:
             raise MissingColumnError("the data set", column, dataset.column_names)
-    data = import_deepchem().data
+    data = import_deepchem("dataset_to_deepchem").data
     tasks, shards = _tasks(dataset), _read_shards(dataset, shard_size)
     if not in_memory:
         return data.DiskDataset.create_dataset(shards, None if data_dir is None else str(data_dir), tasks)
@@ -365,7 +365,7 @@ def _graph_columns(dataset: Any) -> GraphColumns:
 
 
 def _read_shards(dataset: Any, shard_size: int) -> Iterator[tuple[np.ndarray, Any, Any, np.ndarray]]:
-    graph_data = import_deepchem().feat.GraphData
+    graph_data = import_deepchem("dataset_to_deepchem").feat.GraphData
     graphs, axes = _graph_columns(dataset), _own(dataset).get("axes", {})
     arrow = dataset.with_format("arrow")
     for start in range(0, len(dataset), shard_size):

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Iterator
 from types import ModuleType
 
+from dc_graphsam.optional import require
+
 __all__ = ["import_deepchem"]
 
 
@@ -28,13 +30,23 @@ def _quiet_import() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def import_deepchem() -> ModuleType:
+def import_deepchem(needed_by: str = "import_deepchem") -> ModuleType:
     """Import DeepChem (several seconds the first time) and return it.
 
     DeepChem tells on import which optional libraries are absent ("Skipped loading …", "No normalization for …"). None
     of that concerns us, so it is kept back; later warnings of DeepChem are not.
+
+    Parameters
+    ----------
+    needed_by
+        What was asked for, as the error names it.
+
+    Raises
+    ------
+    MissingPackageError
+        DeepChem is not installed, or what is installed cannot be imported. The message names the way to get it.
     """
-    if "deepchem" not in sys.modules:
+    if sys.modules.get("deepchem") is None:
         with _quiet_import():
-            import deepchem  # noqa: F401
+            require("deepchem", needed_by)
     return sys.modules["deepchem"]

@@ -59,7 +59,7 @@ def transformer_records(transformers: Iterable[Any]) -> list[dict[str, Any]]:
 
 def transformers_from_records(records: Iterable[dict[str, Any]]) -> list[Any]:
     """The transformers that :func:`transformer_records` described."""
-    trans = import_deepchem().trans
+    trans = import_deepchem("transformers_of").trans
     out = []
     for record in records:
         if record["name"] == "NormalizationTransformer":

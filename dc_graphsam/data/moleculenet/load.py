@@ -32,8 +32,8 @@ def load_moleculenet(
 ):
     """Load a MoleculeNet data set, featurized, cached and split.
 
-    The raw file is read by DeepChem's MolNet loader, or as a plain table for QM7 and QM8 (their MolNet loaders want SDF
-    files). ``"freewilson"`` needs no file: it comes with RDKit. Which rows are molecules is decided by
+    The raw file is read by DeepChem's MolNet loader, with equal result by this package where DeepChem is not installed, or
+    as a plain table for QM7 and QM8 (their MolNet loaders want SDF files). ``"freewilson"`` needs no file: it comes with RDKit. Which rows are molecules is decided by
     :func:`~dc_graphsam.chem.featurize`; rows that cannot be used are left out, summed up in one warning, and listed by
     :func:`~dc_graphsam.data.dropped_rows`.
 

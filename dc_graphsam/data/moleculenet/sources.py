@@ -15,7 +15,7 @@ import numpy as np
 
 from dc_graphsam.data.moleculenet.registry import DatasetEntry
 from dc_graphsam.data.tables import LabelledSmiles, find_smiles_column, parse_labels, read_table
-from dc_graphsam.exceptions import MissingDataError
+from dc_graphsam.exceptions import MissingDataError, MissingPackageError
 
 __all__ = ["find_raw_files", "read_raw"]
 
@@ -108,13 +108,17 @@ def _open(url: str):
 
 
 def read_raw(entry: DatasetEntry, files: tuple[Path, ...]) -> LabelledSmiles:
-    """Read what :func:`find_raw_files` found."""
+    """Read what :func:`find_raw_files` found: with DeepChem's loader where there is one, and equally without."""
     if entry.embedded:
         return _read_freewilson(entry, *files)
     if entry.loader is not None:
         from dc_graphsam.data.moleculenet.deepchem_loader import read_with_deepchem
+        from dc_graphsam.data.moleculenet.table_loader import read_as_deepchem_does
 
-        return read_with_deepchem(entry, files[0])
+        try:
+            return read_with_deepchem(entry, files[0])
+        except MissingPackageError:
+            return read_as_deepchem_does(entry, files[0])
     table = read_table(files[0])
     smiles = table.column(find_smiles_column(table, entry.smiles_column))
     labels, problems = parse_labels(table, entry.task_names)

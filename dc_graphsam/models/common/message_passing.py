@@ -13,7 +13,6 @@ and gradients:
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from dataclasses import dataclass, field
 
@@ -21,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from dc_graphsam.exceptions import InvalidArgumentError, check_choice
+from dc_graphsam.exceptions import check_choice
+from dc_graphsam.optional import is_installed, require
 
 __all__ = ["ENGINES", "BondGraph", "dgl_is_available", "edge_sum", "u_mul_e_sum"]
 
@@ -30,7 +30,7 @@ ENGINES = ("auto", "torch", "dgl")
 
 def dgl_is_available() -> bool:
     """Whether DGL is installed here (it is not imported to find out)."""
-    return importlib.util.find_spec("dgl") is not None
+    return is_installed("dgl")
 
 
 @dataclass
@@ -71,8 +71,7 @@ class BondGraph:
         """The same edges as a ``dgl.DGLGraph`` (made once)."""
         if self._dgl is None:
             os.environ.setdefault("DGLBACKEND", "pytorch")
-            import dgl
-
+            dgl = require("dgl", "BondGraph.to_dgl")
             self._dgl = dgl.graph((self.source, self.target), num_nodes=self.num_nodes)
         return self._dgl
 
@@ -104,7 +103,9 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
     Raises
     ------
     InvalidArgumentError
-        Unknown engine, or ``"dgl"`` where DGL is not installed.
+        Unknown engine.
+    MissingPackageError
+        ``"dgl"`` where DGL is not installed.
 
     Examples
     --------
@@ -115,10 +116,6 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
     """
     check_choice("message_engine", engine, ENGINES)
     if engine == "dgl":
-        if not dgl_is_available():
-            raise InvalidArgumentError(
-                "message_engine is 'dgl' but DGL is not installed; accepted here: 'auto', 'torch'"
-            )
         return _dgl_u_mul_e_sum(graph, v, w)
     if torch.compiler.is_compiling():
         return torch.zeros_like(v).index_add(0, graph.target, v[graph.source] * w.unsqueeze(-1))
@@ -126,10 +123,10 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
 
 
 def _dgl_u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor) -> Tensor:
+    os.environ.setdefault("DGLBACKEND", "pytorch")
+    ops = require("dgl.ops", "message_engine='dgl'")
     g = graph.to_dgl()
-    import dgl.ops
-
-    return dgl.ops.u_mul_e_sum(g, v, w.unsqueeze(-1))
+    return ops.u_mul_e_sum(g, v, w.unsqueeze(-1))
 
 
 class _UMulESum(torch.autograd.Function):
