@@ -22,6 +22,7 @@ _WORDS = {
     "stereo": "bond stereo",
 }
 _FLAGS = {"aromatic": "aromatic atoms", "in_ring": "rings", "bond_type_other": "a bond that is none of the listed types"}
+_IMPLIED = ("bond type AROMATIC", _FLAGS["in_ring"], "hybridization SP2")  # by aromatic atoms
 
 
 class Seen:
@@ -54,6 +55,11 @@ class Seen:
             kind: {block.name: set(record.get(kind, {}).get(block.name, ())) for block in self._blocks(kind)}
             for kind in _COUNTED
         }
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Columns of the features of atoms and of bonds."""
+        return self._features.node_feature_size, self._features.edge_feature_size
 
     def _blocks(self, kind: str) -> list[FeatureBlock]:
         blocks = getattr(self._features, f"{kind}_blocks")
@@ -133,7 +139,7 @@ class Seen:
                 ends = np.cumsum([len(array) for array in arrays])
                 for place in np.unique(np.searchsorted(ends, np.flatnonzero(strange), side="right")).tolist():
                     out[place] += _words(arrays[place], checks)
-        return out
+        return [[w for w in words if w not in _IMPLIED] if _FLAGS["aromatic"] in words else words for words in out]
 
 
 def _whole(values: np.ndarray, block: FeatureBlock) -> np.ndarray:
@@ -152,8 +158,6 @@ def _words(rows: np.ndarray, checks: list[tuple[FeatureBlock, slice, set]]) -> l
             word = _word(block.name, value)
             if word is not None:
                 words.append(word)
-    if _FLAGS["aromatic"] in words:  # and that says it all
-        words = [word for word in words if word not in ("bond type AROMATIC", _FLAGS["in_ring"], "hybridization SP2")]
     return words
 
 

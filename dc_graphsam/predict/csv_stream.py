@@ -97,7 +97,9 @@ class CsvStream:
             self.errors = "surrogateescape" if self.encoding == "utf-8" else "surrogatepass"
             text = sample.decode(self.encoding, "replace")
             self.layout = format_of(text, self.path.name, SMILES_COLUMNS, whole)
-        self.delimiter = "\t" if self.layout.divided_by_blanks else self.layout.delimiter
+        self.delimiter = self.layout.delimiter
+        if self.layout.divided_by_blanks:
+            self.delimiter = "\t" if self.layout.width > 1 else ","
         self._stream = io.TextIOWrapper(self._open(), encoding=self.encoding, errors=self.errors, newline="")
         try:
             with self._translated():
