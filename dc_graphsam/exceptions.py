@@ -23,11 +23,30 @@ __all__ = [
     "check_choice",
     "check_range",
     "check_whole",
+    "readable",
 ]
+
+_LONGEST_NAME = 80  # characters of a column's name in a message
+
+
+def readable(text: str) -> str:
+    """A text without what a terminal would obey or could not print.
+
+    Control characters other than line ends and tabs, invisible and undefined ones become escapes.
+
+    >>> print(readable("a\\x1b[31mb\\u202ec \u00b5 \\udcff"))
+    a\\x1b[31mb\\u202ec \u00b5 \\udcff
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 class DCGraphSAMError(ValueError):
-    """Base of all errors of this package."""
+    """Base of all errors of this package; messages quote what users' files hold, but no control characters."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*(readable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InvalidArgumentError(DCGraphSAMError):
@@ -66,7 +85,8 @@ class MissingColumnError(DCGraphSAMError):
 
     def __init__(self, source: str, column: str, columns: Iterable[str]) -> None:
         columns = [str(c) for c in columns]
-        message = f"{source} has no column {column!r}. It has: {', '.join(columns)}."
+        shown = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in columns]
+        message = f"{source} has no column {column!r}. It has: {', '.join(' '.join(name.split()) for name in shown)}."
         close = get_close_matches(column.lower(), [c.lower() for c in columns], n=1)
         if close:
             meant = next(c for c in columns if c.lower() == close[0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
+from dc_graphsam.chem.trailing import damage, shown, split_smiles
 from dc_graphsam.exceptions import InvalidSmilesError
 
 __all__ = ["MAX_ATOMS", "parse_smiles"]
@@ -42,12 +43,15 @@ def parse_smiles(smiles: Any) -> Chem.Mol:
     Parameters
     ----------
     smiles
-        Text. Hydrogens stay implicit; explicit ones are merged or kept as ``Chem.MolFromSmiles`` does.
+        Text. Hydrogens stay implicit; explicit ones are merged or kept as ``Chem.MolFromSmiles`` does. Blanks around it
+        do no harm. Behind a blank a CXSMILES block is read, and a name is ignored
+        (:func:`~dc_graphsam.chem.trailing.ignored_text` says which).
 
     Raises
     ------
     InvalidSmilesError
-        If it is not text, empty, cannot be parsed or sanitized, or has more than 10,000 atoms.
+        If it is not text, empty, cannot be parsed or sanitized, has more than 10,000 atoms, or if what stands behind a
+        blank is a piece of SMILES or an unreadable CXSMILES block.
 
     Examples
     --------
@@ -81,11 +85,26 @@ def parse_smiles(smiles: Any) -> Chem.Mol:
 def _parse_in_full(smiles: str) -> Chem.Mol:
     if not smiles.strip():
         raise InvalidSmilesError(smiles, "it is blank" if smiles else "it is empty")
+    core, extension, rest = split_smiles(smiles)
+    mol = _complete(smiles, core)
+    reason = damage(rest) if rest else None
+    if reason is not None:  # of a molecule, or it would be another one
+        raise InvalidSmilesError(smiles, f"cannot be parsed: {reason}")
+    if not extension:
+        return mol
+    try:
+        return _complete(smiles, f"{core} {extension}")
+    except InvalidSmilesError:  # RDKit names a position, and not always
+        raise InvalidSmilesError(smiles, f"its CXSMILES block {shown(extension)} cannot be read") from None
+
+
+def _complete(smiles: str, text: str) -> Chem.Mol:
+    """What ``Chem.MolFromSmiles`` makes of ``text``; errors show ``smiles``."""
     capture = getattr(rdBase, "CaptureErrorLog", nullcontext)  # missing in older releases
     raised = ""
     with capture() as log:
         try:
-            mol = _from_smiles(smiles)
+            mol = _from_smiles(text)
         except (ValueError, RuntimeError) as error:
             mol, raised = None, str(error)
     if mol is None:

@@ -170,15 +170,24 @@ def predict(arguments: Namespace, _: list[str], debug: bool) -> int:
         overwrite=arguments.overwrite,
         progress=sys.stderr.isatty(),
     )
+    nothing = 0 < done.rows == done.invalid
     if done.invalid:
         reasons = [f"{count:,} × {reason}" for reason, count in list(done.reasons.items())[:3]]
         why = "; ".join(reasons) or "see the file"
-        say(f"warning: {done.invalid:,} of {done.rows:,} rows have no prediction ({why})")
+        if nothing:
+            say(f"warning: NOT ONE of {done.rows:,} rows could be predicted ({why})")
+        else:
+            say(f"warning: {done.invalid:,} of {done.rows:,} rows have no prediction ({why})")
+    if not done.rows:
+        say(f"warning: {arguments.input} has no rows: there was nothing to predict")
+    if done.noted:
+        kinds = "; ".join(f"{count:,} × {kind}" for kind, count in list(done.notes.items())[:3]) or "see the file"
+        say(f"note: {done.noted:,} of {done.rows:,} rows have a note ({kinds})")
     speed = (done.rows - done.resumed) / max(done.seconds, 1e-9)
     before = f", {done.resumed:,} of them before" if done.resumed else ""
     names = ", ".join(done.columns[:4]) + (", …" if len(done.columns) > 4 else "")
     result(f"{done.rows:,} rows{before} → {arguments.output}  (columns {names}; {speed:,.0f} molecules/s)")
-    return 0
+    return 1 if nothing else 0
 
 
 def publish(arguments: Namespace, _: list[str], debug: bool) -> int:

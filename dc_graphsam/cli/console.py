@@ -7,6 +7,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from dc_graphsam.exceptions import readable
+
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
 
 METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
@@ -14,14 +16,14 @@ METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae
 
 def say(line: str) -> None:
     """News while something is under way."""
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{readable(line)}\n")
     sys.stderr.flush()
 
 
 def result(text: str) -> None:
     """What was asked for."""
     sys.stderr.flush()
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{readable(text)}\n")
     sys.stdout.flush()
 
 

@@ -16,6 +16,7 @@ from dc_graphsam.exceptions import (
     MissingDataError,
     MissingPackageError,
     RunFolderError,
+    readable,
 )
 
 __all__ = ["main"]
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 if all went well, 2 if the command or something it names is wrong, 1 if it failed at work, 130 after Ctrl-C.
+        0 if all went well, 2 if the command or something it names is wrong, 1 if it failed at work or no row of a table
+        could be predicted, 130 after Ctrl-C.
 
     Examples
     --------
@@ -100,5 +102,5 @@ def _one_line(error: BaseException) -> str:
 
 def _end(code: int, line: str, prefix: str = "") -> int:
     sys.stdout.flush()
-    sys.stderr.write(f"{prefix}{line}\n")
+    sys.stderr.write(f"{prefix}{readable(line)}\n")
     return code

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dc_graphsam.data.cache import DATA, file_digest, get_or_build, read_record, table_key
-from dc_graphsam.data.dropped import DroppedRow, summarize_dropped
+from dc_graphsam.data.dropped import DroppedRow, summarize_dropped, summarize_ignored
 from dc_graphsam.data.featurized import write_featurized
 from dc_graphsam.data.partition import load_splits, partition
 from dc_graphsam.data.splits import check_splitting
@@ -96,6 +96,8 @@ def assemble(
     dropped = [DroppedRow(*fields) for fields in record["dropped"]]
     if dropped:
         logger.warning("%s: %s", name, summarize_dropped(dropped, record["rows_in_source"]))
+    if record.get("ignored"):
+        logger.warning("%s: %s", name, summarize_ignored(record["ignored"], record["rows_in_source"]))
 
     table = Dataset.from_file(str(folder / DATA))
     table.info.dataset_name = name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dc_graphsam.exceptions import InvalidArgumentError
 
-__all__ = ["DroppedRow", "dropped_rows", "summarize_dropped"]
+__all__ = ["DroppedRow", "dropped_rows", "summarize_dropped", "summarize_ignored"]
 
 _ROWS_SHOWN, _REASONS_SHOWN = 5, 4
 
@@ -61,6 +61,22 @@ def summarize_dropped(dropped: Sequence[DroppedRow], rows: int) -> str:
     if others:
         parts.append(f"{others:,} more for other reasons")
     return f"{len(dropped):,} of {rows:,} rows left out ({'; '.join(parts)}; first row is 0)"
+
+
+def summarize_ignored(ignored: Sequence[tuple[int, str]], rows: int) -> str:
+    """Sum up which texts behind SMILES, given as (row, text), were ignored in a table of ``rows`` rows.
+
+    Examples
+    --------
+    >>> summarize_ignored([(0, "ethanol"), (7, "acetic acid")], 812)
+    "text behind the SMILES ignored in 2 of 812 rows (row 0: 'ethanol'; row 7: 'acetic acid'; first row is 0)"
+    """
+    if not ignored:
+        return ""
+    parts = [f"row {row}: {text!r}" for row, text in ignored[:_ROWS_SHOWN]]
+    if len(ignored) > _ROWS_SHOWN:
+        parts.append(f"{len(ignored) - _ROWS_SHOWN:,} more")
+    return f"text behind the SMILES ignored in {len(ignored):,} of {rows:,} rows ({'; '.join(parts)}; first row is 0)"
 
 
 def dropped_rows(dataset) -> list[DroppedRow]:

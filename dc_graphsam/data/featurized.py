@@ -56,7 +56,8 @@ def write_featurized(
     Returns
     -------
     dict
-        ``rows``, ``rows_in_source``, ``dropped`` (row, SMILES, reason), ``task_names`` and ``task_type``.
+        ``rows``, ``rows_in_source``, ``dropped`` (row, SMILES, reason), ``ignored`` (row, text behind the SMILES),
+        ``task_names`` and ``task_type``.
 
     Raises
     ------
@@ -65,7 +66,10 @@ def write_featurized(
     """
     import pyarrow as pa
 
+    from dc_graphsam.chem.trailing import ignored_text
+
     reasons = dict(table.problems)
+    ignored: list[list] = []
     for row in np.flatnonzero(np.isnan(table.labels).all(axis=1)).tolist():
         reasons.setdefault(row, "no label")
     rows = 0
@@ -74,6 +78,7 @@ def write_featurized(
         for batch in _by_size(graphs):
             writer.write_batch(_record_batch(batch, table.labels))
             rows += len(batch)
+            ignored += [[row, text] for row, graph in batch if (text := ignored_text(graph.smiles)) is not None]
     dropped = [DroppedRow(row, table.smiles[row], reasons[row]) for row in sorted(reasons)]
     if not rows:
         raise InvalidArgumentError(f"{source}: no row can be used: {summarize_dropped(dropped, len(table.smiles))}")
@@ -81,6 +86,7 @@ def write_featurized(
         "rows": rows,
         "rows_in_source": len(table.smiles),
         "dropped": [[record.row, record.smiles, record.reason] for record in dropped],
+        "ignored": ignored,
         "task_names": list(table.task_names),
         "task_type": table.task_type,
     }

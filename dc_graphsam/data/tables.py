@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from dc_graphsam.data.text_format import SAMPLE, Records, check_text, encoding_of, format_of
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError, MissingDataError
 
 __all__ = ["LabelledSmiles", "TextTable", "find_smiles_column", "parse_labels", "read_table", "reject_infinite"]
@@ -34,20 +36,28 @@ class TextTable:
         Row → why the row cannot be read (it has more fields than the header).
     decimal_comma
         Numbers may have a comma for a point: the delimiter is a semicolon.
+    repeated
+        Names that several columns have; ``columns`` holds the first of each.
     """
 
     source: str
     columns: dict[str, list[str]]
     problems: dict[int, str] = field(default_factory=dict)
     decimal_comma: bool = False
+    repeated: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def column(self, name: str) -> list[str]:
-        """Return one column, or raise :class:`MissingColumnError` that names those there are."""
+        """Return one column, or raise :class:`MissingColumnError` that names those there are.
+
+        Which of several columns of one name is meant cannot be told: an :class:`InvalidArgumentError`.
+        """
         if name not in self.columns:
             raise MissingColumnError(self.source, str(name), self.columns)
+        if name in self.repeated:
+            raise InvalidArgumentError(f"{self.source} has more than one column {name!r}; rename one of them")
         return self.columns[name]
 
 
@@ -77,27 +87,29 @@ class LabelledSmiles:
 
 
 def read_table(path: str | Path) -> TextTable:
-    """Read a delimited text file with a header line, plain or gzip-compressed.
+    """Read a delimited text file, plain or gzip-compressed.
 
-    Commas, tabs and semicolons are told apart by the header. A byte order mark, quotes and Windows line ends are
-    understood; blank lines are no rows. Bytes that are not UTF-8 are read as Windows-1252.
+    Commas, tabs, semicolons, pipes and, as in ``.smi`` files, blanks divide columns; the rules, also for comments and
+    for tables without a header, are those of :mod:`dc_graphsam.data.text_format`. A byte order mark, UTF-16, quotes and
+    Windows line ends are understood; blank lines are no rows. Bytes that are not UTF-8 are read as Windows-1252.
 
     Parameters
     ----------
     path
-        File, e.g. ``my.csv``, ``my.tsv`` or ``my.csv.gz``.
+        File, e.g. ``my.csv``, ``my.tsv``, ``my.smi`` or ``my.csv.gz``.
 
     Returns
     -------
     TextTable
-        All fields as strings. Short rows are filled with empty fields, long rows are listed in ``problems``.
+        All fields as strings. Short rows are filled with empty fields, long rows are listed in ``problems``. Without a
+        header the columns are ``smiles``, ``column_2``, …
 
     Raises
     ------
     MissingDataError
         If there is no such file.
     InvalidArgumentError
-        If it is empty, is no text, or names a column twice.
+        If it is empty or no text.
 
     Examples
     --------
@@ -109,24 +121,20 @@ def read_table(path: str | Path) -> TextTable:
     """
     path = Path(path)
     text = _read_text(path)
-    header_line = text.lstrip("\r\n").split("\n", 1)[0]
-    delimiter = max(",\t;", key=lambda mark: (_count_unquoted(header_line, mark), mark == ","))
+    layout = format_of(text[:SAMPLE], path.name, SMILES_COLUMNS, whole=len(text) <= SAMPLE)
     csv.field_size_limit(2**31 - 1)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    records = Records(io.StringIO(text, newline=""), layout)
     try:
-        lines = [line for line in reader if line]
+        lines = [fields for _, fields in records if fields]
     except csv.Error as error:
-        raise InvalidArgumentError(f"{path} cannot be read as a table: {error} (line {reader.line_num})") from None
+        raise InvalidArgumentError(f"{path} cannot be read as a table: {error} (line {records.line_number})") from None
     if not lines:
         raise InvalidArgumentError(f"{path} is empty; expected a header line and rows")
-    header = [name.strip() for name in lines[0]]
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise InvalidArgumentError(f"{path} has more than one column {twice[0]!r}; rename one of them")
-    width, rows = len(header), lines[1:]
+    header, rows = (list(layout.columns), lines) if layout.columns else (lines[0], lines[1:])
+    header = [name.strip() for name in header]
     if not rows:
         raise InvalidArgumentError(f"{path} has a header but no rows")
-    problems = {}
+    width, problems = len(header), {}
     for i, row in enumerate(rows):
         if len(row) < width:
             row.extend([""] * (width - len(row)))
@@ -134,8 +142,11 @@ def read_table(path: str | Path) -> TextTable:
             if any(row[width:]):
                 problems[i] = f"row has {len(row)} fields, the header has {width}"
             del row[width:]
-    columns = dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
-    return TextTable(str(path), columns, problems, decimal_comma=delimiter == ";")
+    columns: dict[str, list[str]] = {}
+    for name, values in zip(header, map(list, zip(*rows, strict=True)), strict=True):
+        columns.setdefault(name, values)
+    repeated = frozenset(name for name in columns if name and header.count(name) > 1)
+    return TextTable(str(path), columns, problems, decimal_comma=layout.delimiter == ";", repeated=repeated)
 
 
 def _read_text(path: Path) -> str:
@@ -145,20 +156,16 @@ def _read_text(path: Path) -> str:
             data = gzip.decompress(data)
     except FileNotFoundError:
         raise MissingDataError(f"there is no file {path}") from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise MissingDataError(f"{path} cannot be read: {error}") from None
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data[:4096]:
-        raise InvalidArgumentError(f"{path} is not a text table; accepted: .csv, .tsv, each also .gz")
+    check_text(data[:SAMPLE], path)
+    encoding = encoding_of(data[:SAMPLE])
+    if encoding != "utf-8":
+        return data.decode(encoding, errors="replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("cp1252", errors="replace")
-
-
-def _count_unquoted(line: str, mark: str) -> int:
-    return sum(part.count(mark) for part in line.split('"')[::2])
 
 
 def find_smiles_column(table: TextTable, wanted: str | None = None) -> str:

@@ -37,15 +37,17 @@ def load_csv(
 ):
     """Load a table of SMILES and measured values, featurized, cached and split.
 
-    Commas, tabs and semicolons (then with decimal commas, too) separate fields; quotes, a byte order mark, Windows line
-    ends and gzip are understood. An empty field means "not measured" and becomes NaN. A row is left out, and listed by
+    Commas, tabs, semicolons (then with decimal commas, too), pipes and blanks separate fields; quotes, comments, a byte
+    order mark, UTF-16, Windows line ends and gzip are understood (:mod:`dc_graphsam.data.text_format`). Without a header
+    line the columns are called ``smiles``, ``column_2``, ``column_3`` and so on. A name behind a SMILES is ignored with a
+    warning; a piece of SMILES behind a blank makes the row unusable. An empty field means "not measured" and becomes NaN. A row is left out, and listed by
     :func:`~dc_graphsam.data.dropped_rows`, if its SMILES cannot be used, if a label is infinite or no number, or if it
     has no label at all; the labels of other rows never move.
 
     Parameters
     ----------
     path
-        ``.csv`` or ``.tsv``, also ``.gz``, with a header line.
+        ``.csv``, ``.tsv`` or ``.smi``, also ``.gz``.
     smiles_column
         Column with SMILES; ``None`` looks for ``smiles``, ``canonical_smiles``, ``mol`` and the like, in any case.
     task_columns
@@ -138,11 +140,13 @@ def _read(path: Path, smiles_column: str | None, wanted: list[str] | None, task_
 
 def _only_numeric_column(table: TextTable, smiles_column: str) -> list[str]:
     """The single column, besides the SMILES, in which half the fields or more are numbers."""
-    others = [name for name in table.columns if name != smiles_column]
+    others = [name for name in table.columns if name != smiles_column and name not in table.repeated]
     values, _ = parse_labels(table, others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
     if len(numeric) == 1:
         return numeric
+    if not numeric and table.repeated:
+        table.column(sorted(table.repeated)[0])
     has = f"several columns with numbers: {', '.join(numeric)}" if numeric else "no other column with numbers"
     raise InvalidArgumentError(f"task_columns is None and {table.source} has {has}; name the column(s) to predict")
 

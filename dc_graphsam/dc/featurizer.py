@@ -9,8 +9,10 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET, MolGraph, featurize, featurize_many, get_feature_set
+from dc_graphsam.chem.trailing import ignored_text, shown
 from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.data.dropped import DroppedRow
+from dc_graphsam.dc.graphs import is_failure
 from dc_graphsam.exceptions import InvalidSmilesError, check_range
 
 deepchem = import_deepchem("dc_graphsam.dc")
@@ -105,6 +107,7 @@ class GraphTransformerFeaturizer(deepchem.feat.MolecularFeaturizer):
             else:
                 features[place] = _to_graph_data(graph)
         self._report(failed, len(graphs))
+        self._report_ignored(molecules, features)
         return features
 
     def _graphs(self, molecules: list[Any]) -> list[MolGraph | InvalidSmilesError]:
@@ -134,6 +137,26 @@ class GraphTransformerFeaturizer(deepchem.feat.MolecularFeaturizer):
         )
         more = f" and {len(failed) - _SHOWN} more, see failures" if len(failed) > _SHOWN else ""
         logger.warning("%d of %d molecules could not be featurized: index %s%s", len(failed), given, shown, more)
+
+
+    def _report_ignored(self, molecules: list[Any], features: np.ndarray) -> None:
+        """Names behind SMILES are no part of the molecule; a warning says so."""
+        ignored = [
+            f"{place} ({shown(text)})"
+            for place, molecule in enumerate(molecules)
+            if isinstance(molecule, str) and not is_failure(features[place])
+            if (text := ignored_text(molecule)) is not None
+        ]
+        if ignored:
+            more = f" and {len(ignored) - _SHOWN} more" if len(ignored) > _SHOWN else ""
+            words = ", ".join(ignored[:_SHOWN])
+            logger.warning(
+                "text behind the SMILES ignored in %d of %d molecules: index %s%s",
+                len(ignored),
+                len(molecules),
+                words,
+                more,
+            )
 
 
 def _to_graph_data(graph: MolGraph) -> Any:

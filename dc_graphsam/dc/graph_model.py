@@ -11,7 +11,7 @@ import torch
 
 from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.batches import fit_batches
-from dc_graphsam.dc.graphs import pad_graphs
+from dc_graphsam.dc.graphs import note_seen, pad_graphs
 from dc_graphsam.dc.losses import TaskLoss
 from dc_graphsam.dc.network import OUTPUT_TYPES, DeepChemNetwork
 from dc_graphsam.dc.prediction import MoleculePrediction
@@ -35,6 +35,8 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
     * A molecule that could not be featurized (an empty array in X) is left out in training; its prediction is NaN.
     * ``predict`` of a classification gives probabilities, [n, n_classes] for one task, [n, n_tasks, n_classes] for several;
       that of a regression [n, n_tasks].
+    * What the molecules have that a model is fitted on (the largest size, elements, charges, bond types) goes into
+      ``config.seen``, so that predictions of the saved model can say which molecules lie beyond.
     * With a recipe of :mod:`dc_graphsam.dc.optimizers` training is sharpness-aware.
 
     Parameters
@@ -188,7 +190,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
         pad_batches
             Accepted and not needed: the last batch is smaller.
         """
-        for _ in range(epochs):
+        for epoch in range(epochs):
             if mode == "fit":
                 self._mark_epoch()
                 batches = fit_batches(dataset, self.batch_size, deterministic)
@@ -197,6 +199,8 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                     batch[:3] for batch in dataset.iterbatches(self.batch_size, deterministic=True, pad_batches=False)
                 )
             for X, y, w in batches:
+                if mode == "fit" and not epoch:
+                    note_seen(self.config, X)
                 yield [X], [y], [w]
 
     def _prepare_tensors(self, batch):

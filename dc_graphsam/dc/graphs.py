@@ -10,7 +10,7 @@ import numpy as np
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError
 
-__all__ = ["check_graph", "drop_failed", "is_failure", "pad_graphs", "usable_rows"]
+__all__ = ["check_graph", "drop_failed", "is_failure", "note_seen", "pad_graphs", "usable_rows"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,22 @@ def check_graph(graph: Any, config: Any) -> Any:
             f"with GraphTransformerFeaturizer({config.feature_set!r})"
         )
     return graph
+
+
+def note_seen(config: Any, X: Sequence[Any]) -> None:
+    """Add what the molecules of X have to ``config.seen``; elements that are no graphs of this model's are passed over."""
+    from dc_graphsam.chem.seen import Seen
+
+    names = {getattr(graph, "feature_set", None) for graph in X if not is_failure(graph)}
+    if not hasattr(config, "seen") or len(names) != 1:
+        return
+    name = names.pop() or config.feature_set
+    graphs = [graph for graph in X if not is_failure(graph) and getattr(graph, "edge_features", None) is not None]
+    if config.accepts_feature_set(name) and graphs:
+        seen = Seen(name, config.seen)
+        if all((g.node_features.shape[1], g.edge_features.shape[1]) == seen.widths for g in graphs):
+            seen.add(graphs)
+            config.seen = seen.to_dict()
 
 
 def pad_graphs(X: Sequence[Any], config: Any, device: Any) -> dict[str, Any]:

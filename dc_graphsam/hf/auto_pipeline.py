@@ -60,11 +60,12 @@ class MolecularPropertyPipeline(Pipeline):
         return {"graphs": self.predictor.featurize([inputs])}
 
     def _forward(self, model_inputs: dict[str, Any]) -> dict[str, Any]:
-        values, reasons = self.predictor.forward(model_inputs["graphs"], 1)
-        return {"values": values, "reasons": reasons}
+        graphs = model_inputs["graphs"]
+        values, reasons = self.predictor.forward(graphs, 1)
+        return {"values": values, "reasons": reasons, "notes": self.predictor.notes(graphs, reasons)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> dict[str, Any]:
-        return self.predictor.rows(model_outputs["values"], model_outputs["reasons"])[0]
+        return self.predictor.rows(*(model_outputs[name] for name in ("values", "reasons", "notes")))[0]
 
 
 def _register() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_range
 from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
-from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, predict_graphs, valid_text
+from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, named_rows, predict_graphs, valid_text
+from dc_graphsam.predict.notes import Note, notes_of
 from dc_graphsam.repository.bundled import BUNDLED, DEFAULT_MODEL, bundled_models, locate
 from dc_graphsam.repository.files import PROCESSOR, fetch
 
@@ -82,7 +83,8 @@ class MoleculePredictor:
         -------
         dict, list of dict, or generator of dict
             As was given, in order: task name → probability of class 1, or value in label units. What cannot be predicted
-            has NaN for every task, and the reason under ``"error"``.
+            has NaN for every task, and the reason under ``"error"``. What should be known about a prediction stands under
+            ``"note"``: an ignored text behind the SMILES, or what no molecule of the training set had.
         """
         size = self.batch_size if batch_size is None else check_range("batch_size", batch_size, 1)
         if isinstance(smiles, str):
@@ -114,7 +116,9 @@ class MoleculePredictor:
 
     def predict(self, smiles: list[str], batch_size: int) -> list[dict[str, Any]]:
         """Rows of :meth:`__call__` for a list that is in memory."""
-        return self.rows(*self.forward(self.featurize(smiles), batch_size))
+        graphs = self.featurize(smiles)
+        values, reasons = self.forward(graphs, batch_size)
+        return self.rows(values, reasons, self.notes(graphs, reasons))
 
     def featurize(self, smiles: list[str]) -> list:
         from dc_graphsam.chem import featurize_many
@@ -125,12 +129,11 @@ class MoleculePredictor:
     def forward(self, graphs: list, batch_size: int):
         return predict_graphs(self.model, graphs, batch_size, feature_set=self.feature_set)
 
-    def rows(self, values, reasons: list[str | None]) -> list[dict[str, Any]]:
-        out = [dict(zip(self.task_names, row, strict=True)) for row in values.tolist()]
-        for row, reason in zip(out, reasons, strict=True):
-            if reason is not None:
-                row["error"] = reason
-        return out
+    def notes(self, graphs: list, reasons: list[str | None]) -> list[list[Note]]:
+        return notes_of(self.model.config, graphs, reasons)
+
+    def rows(self, values, reasons: list[str | None], notes: list[list[Note]]) -> list[dict[str, Any]]:
+        return named_rows(self.task_names, values, reasons, notes)
 
 
 def pipeline(

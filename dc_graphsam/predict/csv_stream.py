@@ -9,17 +9,18 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dc_graphsam.data.tables import SMILES_COLUMNS
+from dc_graphsam.data.text_format import SAMPLE, Records, check_text, encoding_of, format_of, line_end
 from dc_graphsam.exceptions import DCGraphSAMError, MissingDataError
 
 __all__ = ["CsvRecord", "CsvStream"]
 
-_BOM = "\ufeff"
-_DELIMITERS = ",\t;"
 _MAX_FIELD = 10_000_000  # characters; a longer cell is an opening quote that was never closed
 _MAX_HEADER = 1_000_000
 
@@ -33,72 +34,45 @@ class CsvRecord:
     raw
         The text as it stands in the file, line end included; may span lines.
     fields
-        The cells; empty for a blank line.
+        The cells; empty for a blank line or a comment.
     """
 
     raw: str
     fields: tuple[str, ...]
 
 
-class _Lines:
-    """Hands physical lines to a CSV reader and remembers those of the record in hand."""
-
-    def __init__(self, stream: io.TextIOBase) -> None:
-        self.stream = stream
-        self.pending: list[str] = []
-        self._peeked: list[str] = []
-
-    def peek_text(self) -> str:
-        """The first line that is not blank, without consuming it."""
-        while line := self.stream.readline():
-            self._peeked.append(line)
-            if line.removeprefix(_BOM).strip("\r\n"):
-                return line
-        return ""
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self._peeked.pop(0) if self._peeked else self.stream.readline()
-        if not line:
-            raise StopIteration
-        self.pending.append(line)
-        return line
-
-    def take(self) -> str:
-        raw = "".join(self.pending)
-        self.pending.clear()
-        return raw
-
-
 class CsvStream:
     """Read a delimited text file, plain or gzip-compressed, record by record.
 
-    Commas, tabs and semicolons are told apart by the header.
+    How it is laid out (delimiter, encoding, comments, whether there is a header) is told by the rules of training,
+    :mod:`dc_graphsam.data.text_format`. The output has the encoding and the delimiter of the input; where blanks divide
+    the columns of the input, tabs divide those of the output. A header is written above a table that has none:
+    ``smiles``, ``column_2``, ….
 
     Parameters
     ----------
     path
-        The file. Its first record that is not blank is the header.
+        The file.
 
     Attributes
     ----------
     columns
-        Names in the header.
+        Names in the header, or those given to the columns of a table without.
     head
         Text of the file up to and including the header, without its line end.
     newline
         Line end of the header: ``"\\n"``, ``"\\r\\n"`` or ``"\\r"``.
     delimiter
-        ``","``, ``";"`` or a tab.
+        Of the output: ``","``, ``";"``, ``"|"``, a tab, or what the file's first line ``sep=`` says.
+    encoding, errors
+        As of :func:`open`, for the output.
 
     Raises
     ------
     MissingDataError
-        No such file, or no header in it.
+        No such file, or nothing in it.
     DCGraphSAMError
-        The file cannot be read as a table.
+        The file cannot be read as a table; an :class:`~dc_graphsam.exceptions.InvalidArgumentError` if it is no text.
 
     Examples
     --------
@@ -113,18 +87,23 @@ class CsvStream:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.name = str(path)
-        self._stream = io.TextIOWrapper(
-            self._open(),
-            encoding="utf-8",
-            errors="surrogateescape",  # bytes that are not UTF-8 survive the way in and out
-            newline="",
-        )
-        self._lines = _Lines(self._stream)
+        with self._translated():
+            with self._open() as binary:
+                sample = binary.read(SAMPLE)
+                whole = len(sample) < SAMPLE
+            check_text(sample, self.name)
+            self.encoding = encoding_of(sample)
+            # bytes that are not UTF-8, and halves of UTF-16 pairs, survive the way in and out
+            self.errors = "surrogateescape" if self.encoding == "utf-8" else "surrogatepass"
+            text = sample.decode(self.encoding, "replace")
+            self.layout = format_of(text, self.path.name, SMILES_COLUMNS, whole)
+        self.delimiter = self.layout.delimiter
+        if self.layout.divided_by_blanks:
+            self.delimiter = "\t" if self.layout.width > 1 else ","
+        self._stream = io.TextIOWrapper(self._open(), encoding=self.encoding, errors=self.errors, newline="")
         try:
             with self._translated():
-                header = self._lines.peek_text()
-            self.delimiter = max(_DELIMITERS, key=lambda mark: (_count_unquoted(header, mark), mark == ","))
-            self._reader = csv.reader(self._lines, delimiter=self.delimiter)
+                self._records = Records(self._stream, self.layout)
             self._read_header()
         except DCGraphSAMError:
             self.close()
@@ -138,12 +117,18 @@ class CsvStream:
                 magic = file.read(2)
         except FileNotFoundError:
             raise MissingDataError(f"there is no file {self.name}") from None
-        if magic in (b"\xff\xfe", b"\xfe\xff"):
-            raise DCGraphSAMError(f"{self.name} is UTF-16; save it as UTF-8")
         return gzip.open(self.path, "rb") if magic == b"\x1f\x8b" else self.path.open("rb")
 
     def _read_header(self) -> None:
-        raw, fields = "", []
+        raw = self._records.mark
+        if self.layout.columns is not None:
+            for _ in range(self.layout.preamble):
+                raw += self._read()[0]
+            self.newline = self.layout.newline
+            self.columns = self.layout.columns
+            self.head = raw + self._cells(self.columns)
+            return
+        fields: list[str] = []
         while not fields:
             more, fields = self._read()
             if not more:
@@ -152,11 +137,9 @@ class CsvStream:
         if len(raw) > _MAX_HEADER:
             raise DCGraphSAMError(f"{self.name}: its header is longer than {_MAX_HEADER:,} characters (an open quote?)")
         self.newline = line_end(raw) or "\n"
-        self.head = raw.removesuffix(self.newline)
-        if fields[0].startswith(_BOM):
-            # With the mark before it, the opening quote of the first name was not seen as one.
-            fields = self._parse(raw.lstrip("\r\n").removeprefix(_BOM))
         self.columns = tuple(fields)
+        above = raw.removesuffix(more)
+        self.head = above + (self._cells(fields) if self.layout.divided_by_blanks else more.removesuffix(self.newline))
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -167,16 +150,18 @@ class CsvStream:
             reason = str(error)
             if "field larger" in reason:
                 reason = f"a cell is longer than {_MAX_FIELD:,} characters (an opening quote without its end?)"
-            raise DCGraphSAMError(f"{self.name} cannot be read at line {self._reader.line_num:,}: {reason}") from None
-        except (EOFError, gzip.BadGzipFile) as error:
+            number = self._records.line_number
+            raise DCGraphSAMError(f"{self.name} cannot be read at line {number:,}: {reason}") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise DCGraphSAMError(f"{self.name} is not a whole gzip file: {error}") from None
+        except UnicodeDecodeError as error:
+            raise DCGraphSAMError(f"{self.name} is not whole {error.encoding} text: {error.reason}") from None
         finally:
             csv.field_size_limit(previous)
 
     def _read(self) -> tuple[str, list[str]]:
         with self._translated():
-            fields = next(self._reader, [])
-        return self._lines.take(), fields
+            return self._records.read()
 
     def _parse(self, text: str) -> list[str]:
         return next(csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter))
@@ -192,7 +177,7 @@ class CsvStream:
         """The record's own text with cells added, as a line of the output.
 
         A record shorter than the header gets the empty cells it lacks; of a longer one, the surplus goes into its last
-        column, so that the added cells stand in theirs. A blank line stays one.
+        column, so that the added cells stand in theirs. A blank line or a comment stays what it is.
 
         Parameters
         ----------
@@ -206,6 +191,8 @@ class CsvStream:
         end = line_end(record.raw)
         body = record.raw.removesuffix(end)
         width, count = len(self.columns), len(record.fields)
+        if self.layout.divided_by_blanks:
+            body = self._cells(record.fields)
         if count > width:
             surplus = record.fields[width - 1 :] if any(record.fields[width:]) else record.fields[width - 1 : width]
             body = self._cells([*record.fields[: width - 1], self.delimiter.join(surplus)])
@@ -231,7 +218,7 @@ class CsvStream:
         with self._open() as binary:
             while block := binary.read(1 << 20):
                 total += block.count(b"\n") or block.count(b"\r")
-        return max(total - 1, 0)
+        return max(total - self.layout.preamble - (self.layout.columns is None), 0)
 
     def close(self) -> None:
         self._stream.close()
@@ -241,16 +228,3 @@ class CsvStream:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def line_end(raw: str) -> str:
-    """The line end that ``raw`` has, or an empty string.
-
-    >>> line_end("a,b\\r\\n"), line_end("a,b")
-    ('\\r\\n', '')
-    """
-    return next((end for end in ("\r\n", "\n", "\r") if raw.endswith(end)), "")
-
-
-def _count_unquoted(line: str, mark: str) -> int:
-    return sum(part.count(mark) for part in line.split('"')[::2])

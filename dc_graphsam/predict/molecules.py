@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dc_graphsam.exceptions import DCGraphSAMError, FeatureSetError, InvalidSmilesError, check_range
+from dc_graphsam.predict.notes import Note, note_text, notes_of
 
 if TYPE_CHECKING:
     from dc_graphsam.chem import MolGraph
@@ -154,7 +155,8 @@ def predict_smiles(
     -------
     list of dict
         In input order: task → probability of class 1, or value in label units; where there is none, NaN and an
-        ``"error"``.
+        ``"error"``. Where something should be known about a prediction there is a ``"note"``
+        (:func:`~dc_graphsam.predict.notes.notes_of`).
 
     Raises
     ------
@@ -177,10 +179,22 @@ def predict_smiles(
     for start in range(0, len(smiles), CHUNK_SIZE):
         graphs = _featurize(smiles[start : start + CHUNK_SIZE], feature_set, num_workers)
         values, reasons = predict_graphs(model, graphs, batch_size)
-        for row, reason in zip(values.tolist(), reasons, strict=True):
-            out.append(dict(zip(model.config.task_names, row, strict=True)))
-            if reason is not None:
-                out[-1]["error"] = reason
+        notes = notes_of(model.config, graphs, reasons)
+        out += named_rows(model.config.task_names, values, reasons, notes)
+    return out
+
+
+def named_rows(
+    task_names: Sequence[str], values: np.ndarray, reasons: Sequence[str | None], notes: Sequence[Sequence[Note]]
+) -> list[dict[str, Any]]:
+    """Task → value for each molecule, with an ``"error"`` or a ``"note"`` where there is one."""
+    out: list[dict[str, Any]] = []
+    for row, reason, remarks in zip(values.tolist(), reasons, notes, strict=True):
+        out.append(dict(zip(task_names, row, strict=True)))
+        if reason is not None:
+            out[-1]["error"] = reason
+        if remarks:
+            out[-1]["note"] = note_text(remarks)
     return out
 
 

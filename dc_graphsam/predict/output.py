@@ -14,7 +14,7 @@ from dc_graphsam.exceptions import InvalidArgumentError
 
 __all__ = ["PredictionOutput", "added_columns", "check_output", "digest_of_input", "digest_of_model"]
 
-_FORMAT = 1
+_FORMAT = 2
 _ENDS = 1 << 20  # bytes at either end that identify an input; reading all of it would double the work
 
 
@@ -31,12 +31,14 @@ class PredictionOutput:
         The table that is read; must be another file.
     overwrite
         Whether a finished file may be replaced, and an unfinished one of another identity be thrown away.
+    encoding, errors
+        Of the text, as of :func:`open`.
 
     Attributes
     ----------
-    records, rows, invalid
-        How much of the input is already in the unfinished file: records with and without blank lines, and rows without
-        a prediction.
+    records, rows, invalid, noted
+        How much of the input is already in the unfinished file: records with and without blank lines, rows without a
+        prediction, and rows with a note.
     bytes
         Length of the unfinished file that these make up; 0 if there is none.
 
@@ -46,12 +48,22 @@ class PredictionOutput:
         If the file exists, or cannot be written.
     """
 
-    def __init__(self, path: str | Path, identity: dict[str, Any], *, input: Path, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        identity: dict[str, Any],
+        *,
+        input: Path,
+        overwrite: bool = False,
+        encoding: str = "utf-8",
+        errors: str = "surrogateescape",
+    ) -> None:
         self.path = Path(path)
         self.part = self.path.with_name(f"{self.path.name}.part")
         self.note = self.path.with_name(f"{self.path.name}.part.json")
         self.identity = identity
-        self.records = self.rows = self.invalid = self.bytes = 0
+        self.encoding, self.errors = encoding, errors
+        self.records = self.rows = self.invalid = self.noted = self.bytes = 0
         self._file = None
         check_output(self.path, input, overwrite)
         self._continue(overwrite)
@@ -63,7 +75,8 @@ class PredictionOutput:
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return
         if note.get("format") == _FORMAT and note.get("identity") == self.identity and note["bytes"] <= size:
-            self.records, self.rows, self.invalid = note["records"], note["rows"], note["invalid"]
+            self.records, self.rows = note["records"], note["rows"]
+            self.invalid, self.noted = note["invalid"], note["noted"]
             self.bytes = note["bytes"]
         elif not overwrite:
             raise InvalidArgumentError(
@@ -81,20 +94,22 @@ class PredictionOutput:
         self._file.seek(self.bytes)
         return self
 
-    def write(self, text: str, records: int, rows: int, invalid: int) -> None:
-        """Append, and note that so many more records, rows and invalid rows are done."""
-        data = text.encode("utf-8", "surrogateescape")
+    def write(self, text: str, records: int = 0, rows: int = 0, invalid: int = 0, noted: int = 0) -> None:
+        """Append, and note that so many more records, rows, invalid rows and rows with a note are done."""
+        data = text.encode(self.encoding, self.errors)
         if self.path.suffix == ".gz":
             data = gzip.compress(data, compresslevel=6, mtime=0)  # members of a gzip file may follow one another
         self._file.write(data)
         self._file.flush()
         self.bytes += len(data)
-        self.records, self.rows, self.invalid = self.records + records, self.rows + rows, self.invalid + invalid
+        self.records, self.rows = self.records + records, self.rows + rows
+        self.invalid, self.noted = self.invalid + invalid, self.noted + noted
         note = {
             "format": _FORMAT,
             "records": self.records,
             "rows": self.rows,
             "invalid": self.invalid,
+            "noted": self.noted,
             "bytes": self.bytes,
             "identity": self.identity,
         }
@@ -126,16 +141,16 @@ def check_output(path: Path, input: Path, overwrite: bool) -> None:
 
 
 def added_columns(columns: Sequence[str], task_names: Sequence[str]) -> tuple[str, ...]:
-    """Names of the columns that predictions add: the tasks and ``error``, with a suffix where the table has the name.
+    """Names of the columns that predictions add: the tasks, ``error`` and ``note``, with a suffix where the table has the name.
 
     Examples
     --------
     >>> added_columns(["smiles", "p_np"], ["p_np"])
-    ('p_np_predicted', 'error')
+    ('p_np_predicted', 'error', 'note')
     """
     taken = {name.strip().removeprefix("\ufeff") for name in columns}
     added = []
-    for wanted in (*task_names, "error"):
+    for wanted in (*task_names, "error", "note"):
         name, number = wanted, 1
         while name in taken:
             name = f"{wanted}_predicted{number if number > 1 else ''}"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dc_graphsam.exceptions import DCGraphSAMError, InvalidSmilesError, check_range
+from dc_graphsam.exceptions import DCGraphSAMError, InvalidSmilesError, check_range, readable
 from dc_graphsam.predict.molecules import (
     BATCH_SIZE,
     CHUNK_SIZE,
@@ -20,6 +20,7 @@ from dc_graphsam.predict.molecules import (
     predict_smiles,
     valid_text,
 )
+from dc_graphsam.predict.notes import Note, note_text, notes_of
 
 __all__ = [
     "PredictionStopped",
@@ -49,9 +50,13 @@ class PredictionSummary:
     seconds
         Of this call.
     columns
-        Names of the columns that were added: tasks in order, then the error column.
+        Names of the columns that were added: tasks in order, then those of errors and notes.
     reasons
         Reason → rows of this call, the commonest first.
+    noted
+        Rows with a note.
+    notes
+        Kind of note → rows of this call, the commonest first.
     """
 
     rows: int = 0
@@ -60,6 +65,8 @@ class PredictionSummary:
     seconds: float = 0.0
     columns: tuple[str, ...] = ()
     reasons: dict[str, int] = field(default_factory=dict)
+    noted: int = 0
+    notes: dict[str, int] = field(default_factory=dict)
 
 
 class PredictionStopped(KeyboardInterrupt):
@@ -86,8 +93,14 @@ def predict_csv(
     """Predict a table of any length in constant memory.
 
     The output has the rows and columns of the input, unchanged and in order, then one column per task (probability of
-    class 1, or value in label units) and ``error``. A row without a prediction has ``nan`` and a reason. A new column
+    class 1, or value in label units), ``error`` and ``note``. A row without a prediction has ``nan`` and a reason. A row
+    with a note has a prediction, about which something should be known: text behind the SMILES was ignored, or the
+    molecule has what no molecule of the training set had (:func:`~dc_graphsam.predict.notes.notes_of`). A new column
     whose name the table already has gets the suffix ``_predicted`` (then ``_predicted2``, …).
+
+    A table without a header, such as a ``.smi`` file, gets one in the output: ``smiles``, ``column_2`` and so on. Comments
+    and blank lines stay where they are. The output has the encoding and the delimiter of the input; where blanks divide
+    the columns, the output has tabs (see :mod:`dc_graphsam.data.text_format`).
 
     What is written goes to ``<output>.part`` and becomes ``<output>`` when it is whole. After an interruption the same
     call continues where it stopped.
@@ -97,7 +110,7 @@ def predict_csv(
     model
         A property-prediction model, or the run folder to load it from.
     input
-        Delimited text with a header, plain or gzip-compressed.
+        Delimited text, plain or gzip-compressed.
     output
         File to write; compressed if its name ends in ``.gz``.
     processor
@@ -159,27 +172,38 @@ def predict_csv(
             "smiles_column": table.columns[column],
             "columns": list(columns),
         }
-        target = PredictionOutput(output, identity, input=table.path, overwrite=overwrite)
-        summary = PredictionSummary(target.rows, target.invalid, target.rows, columns=columns)
+        target = PredictionOutput(
+            output,
+            identity,
+            input=table.path,
+            overwrite=overwrite,
+            encoding=table.encoding,
+            errors=table.errors,
+        )
+        summary = PredictionSummary(target.rows, target.invalid, target.rows, columns=columns, noted=target.noted)
         reasons: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         try:
             with target, _Progress(progress, table, summary) as bar:
                 if not target.bytes:
-                    target.write(table.append_to_header(columns), records=0, rows=0, invalid=0)
+                    target.write(table.append_to_header(columns))
                 chunks = _chunks(table, column, chunk_size, skip=target.records)
                 for records, graphs in _featurized(chunks, feature_set, num_workers):
                     values, why = predict_graphs(model, graphs, batch_size)
                     bad = [reason for reason in why if reason is not None]
-                    target.write(_lines(table, records, values, why), len(records), len(why), len(bad))
+                    notes = notes_of(model.config, graphs, why)
+                    text = _lines(table, records, values, why, notes)
+                    target.write(text, len(records), len(why), len(bad), sum(map(bool, notes)))
+                    kinds.update(kind for remarks in notes for kind in {note.kind for note in remarks})
                     reasons.update(
                         reason if reason in reasons or len(reasons) < _MAX_REASONS else "other" for reason in bad
                     )
-                    summary.rows, summary.invalid = target.rows, target.invalid
+                    summary.rows, summary.invalid, summary.noted = target.rows, target.invalid, target.noted
                     bar.update(len(why))
                 target.finish()
         except KeyboardInterrupt:
             raise PredictionStopped(target.rows) from None
-    summary.reasons = dict(reasons.most_common())
+    summary.reasons, summary.notes = dict(reasons.most_common()), dict(kinds.most_common())
     summary.seconds = time.perf_counter() - started
     return summary
 
@@ -206,7 +230,11 @@ def _smiles_index(table, wanted: str | None) -> int:
     from dc_graphsam.data.tables import TextTable, find_smiles_column
 
     names = [name.strip() for name in table.columns]
-    return names.index(find_smiles_column(TextTable(table.name, {name: [] for name in names}), wanted))
+    repeated = frozenset(name for name in names if name and names.count(name) > 1)
+    text = TextTable(table.name, {name: [] for name in names}, repeated=repeated)
+    found = find_smiles_column(text, wanted)
+    text.column(found)
+    return names.index(found)
 
 
 def _chunks(table, column: int, size: int, skip: int):
@@ -298,17 +326,22 @@ def _graphs(cells: list, featurized: list) -> list:
     return [next(found) if isinstance(cell, str) else cell for cell in cells]
 
 
-def _lines(table, records, values: np.ndarray, reasons: list[str | None]) -> str:
-    results = iter(zip(values.tolist(), reasons, strict=True))
+def _lines(table, records, values: np.ndarray, reasons: list[str | None], notes: list[list[Note]]) -> str:
+    results = iter(zip(values.tolist(), reasons, notes, strict=True))
     lines = []
     for record in records:
         if not record.fields:
             lines.append(table.append(record, ()))
             continue
-        row, reason = next(results)
+        row, reason, remarks = next(results)
         cells = ["nan" if math.isnan(value) else f"{value:.7g}" for value in row]
-        lines.append(table.append(record, [*cells, " ".join(reason.split()) if reason else ""]))
+        lines.append(table.append(record, [*cells, _one_line(reason or ""), _one_line(note_text(remarks))]))
     return "".join(lines)
+
+
+def _one_line(text: str) -> str:
+    """What a cell may hold: no line ends, and no control characters of somebody's table."""
+    return readable(" ".join(text.split()))
 
 
 class _Progress:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["MoleculeProcessor"]
 
 logger = logging.getLogger(__name__)
+_SHOWN = 5  # places in a message
 
 
 class MoleculeProcessor:
@@ -147,6 +148,7 @@ class MoleculeProcessor:
         from transformers import BatchFeature
 
         from dc_graphsam.chem import featurize_many
+        from dc_graphsam.chem.trailing import ignored_text, shown
         from dc_graphsam.data import MoleculeCollator
 
         check_choice("return_tensors", return_tensors, ("pt", "np"))
@@ -162,6 +164,12 @@ class MoleculeProcessor:
         if invalid:
             rows = ", ".join(f"{i} ({error.reason})" for i, error in enumerate(errors) if error is not None)
             logger.warning("%d of %d SMILES left out: %s", len(invalid), len(graphs), rows)
+        texts = [None if error is not None else ignored_text(text) for text, error in zip(smiles, errors, strict=True)]
+        ignored = [f"{i} ({shown(text)})" for i, text in enumerate(texts) if text is not None]
+        if ignored:
+            more = f" and {len(ignored) - _SHOWN} more" if len(ignored) > _SHOWN else ""
+            words = ", ".join(ignored[:_SHOWN])
+            logger.warning("text behind %d of %d SMILES ignored: %s%s", len(ignored), len(graphs), words, more)
         batch = MoleculeCollator(self.feature_set)(
             [graph for graph in graphs if not isinstance(graph, InvalidSmilesError)]
         )

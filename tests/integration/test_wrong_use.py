@@ -146,6 +146,30 @@ def test_run_folders_that_do_not_fit(run, capsys, name, change, words):
     assert words in refused(capsys, "predict --model run --input my.csv --output o.csv")
 
 
+@pytest.mark.parametrize("command", ["predict --model run --input x.csv --output o.csv", "train --data x.csv"])
+def test_binary_files_and_hostile_names_put_no_control_characters_on_the_terminal(run, capsys, command):
+    import lzma
+
+    file = run.parent / "x.csv"
+    file.write_bytes(lzma.compress(b"smiles,pIC50\nCCO,1\n"))
+    assert "x.csv is not a text table; accepted: .csv, .tsv" in refused(capsys, command)
+    file.write_text('"\x1b[31mred","a\x9bb","\u202eevil"\n1,2,3\n', encoding="utf-8")
+    line = refused(capsys, command)
+    assert line.isprintable() and "\\x1b[31mred, a\\x9bb, \\u202eevil" in line
+
+
+def test_hostile_cells_put_no_control_characters_on_the_terminal(run, capsys):
+    (run.parent / "x.csv").write_text("smiles,y\nCC \x1b[31mred,1\nC\x1bC,2\n\x07,3\nCCO,4\n")
+    assert main("predict --model run --input x.csv --output o.csv".split()) == 0
+    said = capsys.readouterr()
+    assert all(line.isprintable() for line in (said.out + said.err).splitlines())
+    cells = [line.split(",", 3)[3] for line in (run.parent / "o.csv").read_text().splitlines()]
+    assert all(cell.isprintable() for cell in cells)
+    main("train --data x.csv --target y --output out --epochs 1".split())
+    said = capsys.readouterr()
+    assert all(line.isprintable() for line in (said.out + said.err).splitlines())
+
+
 def test_evaluate_needs_labels_and_data(run, capsys):
     assert "does not say which data it was trained on" in refused(capsys, "evaluate --model run")
     (run.parent / "other.csv").write_text("smiles,y\nC,1\n")

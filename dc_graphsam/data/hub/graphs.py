@@ -12,7 +12,7 @@ import numpy as np
 from dc_graphsam.chem import FEATURE_SETS
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set
 from dc_graphsam.data.cache import DATA, get_or_build, read_record, table_key
-from dc_graphsam.data.dropped import DroppedRow, summarize_dropped
+from dc_graphsam.data.dropped import DroppedRow, summarize_dropped, summarize_ignored
 from dc_graphsam.data.featurized import write_featurized
 from dc_graphsam.data.hub.columns import labels_of
 from dc_graphsam.data.hub.plan import Plan, check_classes, graph_rows, make_plan, task_type_of, texts_of
@@ -188,6 +188,8 @@ def _assemble(source: Source, plan: Plan, asked: dict[str, Any], *, num_workers,
     dropped = [DroppedRow(*fields) for fields in record["dropped"]]
     if dropped:
         logger.warning("%s: %s", source.name, summarize_dropped(dropped, record["rows_in_source"]))
+    if record.get("ignored"):
+        logger.warning("%s: %s", source.name, summarize_ignored(record["ignored"], record["rows_in_source"]))
     table = Dataset.from_file(str(folder / DATA))
     table.info.dataset_name = source.name
     table.info.download_checksums = {source.name: {"num_bytes": 0, "checksum": source.digest}}

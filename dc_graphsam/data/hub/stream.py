@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dc_graphsam.data.dropped import summarize_ignored
 from dc_graphsam.data.hub.columns import labels_of
 from dc_graphsam.data.hub.plan import Plan, check_classes, first_rows, graph_rows, task_type_of, texts_of
 from dc_graphsam.data.hub.rows import GRAPH_FIELDS, ConvertedRows, stream_schema
@@ -44,7 +45,7 @@ class _StreamRows:
 
     def __init__(self, source: str, plan: Plan) -> None:
         self.source, self.plan = source, plan
-        self.warned = False
+        self.warned = self.told = False
 
     def __call__(self, table: Any) -> Any:
         import pyarrow as pa
@@ -57,6 +58,7 @@ class _StreamRows:
 
     def _from_smiles(self, table: Any) -> ConvertedRows:
         from dc_graphsam.chem import featurize_many
+        from dc_graphsam.chem.trailing import ignored_text
 
         plan = self.plan
         smiles = texts_of(table, plan.smiles)
@@ -71,6 +73,12 @@ class _StreamRows:
                 problems.setdefault(row, "no label")
             if row not in problems:
                 graphs.append((row, {name: getattr(graph, name) for name in GRAPH_FIELDS}))
+        ignored = [(row, text) for row, _ in graphs if (text := ignored_text(smiles[row])) is not None]
+        if ignored and not self.told:
+            self.told = True
+            logger.warning(
+                "%s: %s; further ones are ignored without a word", self.source, summarize_ignored(ignored, len(smiles))
+            )
         return ConvertedRows(graphs, labels, smiles, np.arange(len(smiles)), problems)
 
     def _warn(self, rows: ConvertedRows) -> None:

@@ -11,6 +11,7 @@ from transformers import PretrainedConfig
 from dc_graphsam.chem.feature_sets import get_feature_set
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
+from dc_graphsam.models.common.seen_rows import seen_in_rows
 from dc_graphsam.repository.files import CONFIG_FORMAT as FORMAT_VERSION
 from dc_graphsam.repository.files import check_config
 from dc_graphsam.tasks import METRICS, TASK_TYPES, TaskSpec
@@ -108,6 +109,10 @@ class CoMPTConfig(PretrainedConfig):
         What the logits mean, see :class:`dc_graphsam.tasks.TaskSpec`.
     label_mean, label_std
         Of the training labels, per task, in label units; regression logits are z·std + mean.
+    seen
+        What the training molecules had: the size of the largest, elements, charges, bond types
+        (:meth:`dc_graphsam.chem.seen.Seen.to_dict`), so that predictions can say where a molecule lies beyond. ``None``:
+        not known.
     loss
         ``"bce"``, ``"rmse"`` (√ of the batch mean squared error), ``"mse"`` or ``"mae"``, regression on standardised labels.
 
@@ -160,6 +165,7 @@ class CoMPTConfig(PretrainedConfig):
     metric: str | None = None
     label_mean: list[float] | None = None
     label_std: list[float] | None = None
+    seen: dict[str, Any] | None = None
     loss: str | None = None
     format_version: int = FORMAT_VERSION
 
@@ -303,14 +309,15 @@ class CoMPTConfig(PretrainedConfig):
 
     @classmethod
     def for_dataset(cls, data: Any, released: bool = False, **overrides: Any) -> CoMPTConfig:
-        """Configuration for a data set: its tasks, its metric, and mean and standard deviation of its training labels.
+        """Configuration for a data set: its tasks, its metric, and mean and standard deviation of its training labels,
+        and what its training molecules had (``seen``).
 
         Parameters
         ----------
         data
             A ``datasets.DatasetDict`` with a ``train`` split, or one ``Dataset``, that carries a
-            :class:`~dc_graphsam.tasks.TaskSpec`. Of a stream the size of the largest molecule is not known, and
-            the label statistics of a regression take one pass, unless ``label_mean`` and ``label_std`` are given.
+            :class:`~dc_graphsam.tasks.TaskSpec`. Of a stream the size of the largest molecule and ``seen`` are not known,
+            and the label statistics of a regression take one pass, unless ``label_mean`` and ``label_std`` are given.
         released
             Start from :meth:`released` for the data set of that name.
         **overrides
@@ -335,6 +342,8 @@ class CoMPTConfig(PretrainedConfig):
         splits = [part for part in (data.values() if hasattr(data, "values") else [data]) if hasattr(part, "__len__")]
         largest = max((max(part.with_format(None)["num_nodes"], default=1) for part in splits), default=1)
         settings["max_position_embeddings"] = max(cls.max_position_embeddings, largest)
+        if "seen" not in overrides:
+            settings["seen"] = seen_in_rows(train, spec.feature_set)
         settings.update(overrides)
         if released:
             return cls.released(settings.pop("dataset"), **settings)

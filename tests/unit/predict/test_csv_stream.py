@@ -21,7 +21,7 @@ def stream(tmp_path, content: bytes, name: str = "in.csv") -> CsvStream:
 def rewrite(tmp_path, content: bytes, cells=("p", "e")) -> bytes:
     with stream(tmp_path, content) as table:
         text = table.append_to_header(("P", "E")) + "".join(table.append(record, cells) for record in table)
-    return text.encode("utf-8", "surrogateescape")
+        return text.encode(table.encoding, table.errors)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,16 @@ def rewrite(tmp_path, content: bytes, cells=("p", "e")) -> bytes:
         (b'id,smiles\n5" pipe,CCO\n', b'id,smiles,P,E\n5" pipe,CCO,p,e\n'),
         (b"id,smiles\n\xff\xfe,CCO\n", b"id,smiles,P,E\n\xff\xfe,CCO,p,e\n"),
         (b"id,smiles\n  007 ,1e5\n", b"id,smiles,P,E\n  007 ,1e5,p,e\n"),
+        (b"id|smiles\n1|CCO\n", b"id|smiles|P|E\n1|CCO|p|e\n"),
+        (b"sep=;\nid;smiles\n1;CCO\n", b"sep=;\nid;smiles;P;E\n1;CCO;p;e\n"),
+        (b"# a, b\nid,smiles\n1,CCO\n# end\n", b"# a, b\nid,smiles,P,E\n1,CCO,p,e\n# end\n"),
+        (b"#id,smiles\n1,CCO\n", b"#id,smiles,P,E\n1,CCO,p,e\n"),
+        (b"CCO,Z1\r\nCCN,Z2\r\n", b"smiles,column_2,P,E\r\nCCO,Z1,p,e\r\nCCN,Z2,p,e\r\n"),
+        (b"\xef\xbb\xbfCCO\nC\n", b"\xef\xbb\xbfsmiles,P,E\nCCO,p,e\nC,p,e\n"),
+        (b"CCO acetic acid\nC\n", b"smiles\tcolumn_2\tP\tE\nCCO\tacetic acid\tp\te\nC\t\tp\te\n"),
+        (b"SMILES Name\nCCO  a\n", b"SMILES\tName\tP\tE\nCCO\ta\tp\te\n"),
+        ("smiles\nCCO\n".encode("utf-16"), "smiles,P,E\nCCO,p,e\n".encode("utf-16")),
+        ("smiles\nCCO µ\n".encode("utf-16-be"), "smiles,P,E\nCCO µ,p,e\n".encode("utf-16-be")),
     ],
     ids=[
         "unix",
@@ -53,6 +63,16 @@ def rewrite(tmp_path, content: bytes, cells=("p", "e")) -> bytes:
         "stray-quote",
         "bytes",
         "spaces",
+        "pipe",
+        "sep-line",
+        "comments",
+        "hash-header",
+        "no-header",
+        "no-header-bom",
+        "blanks",
+        "blanks-header",
+        "utf-16",
+        "utf-16-be-no-mark",
     ],
 )
 def test_what_was_read_is_what_is_written(tmp_path, content, expected):
@@ -92,7 +112,8 @@ def test_gzip_is_told_by_content(tmp_path):
         (b"", "is empty; its first line should name the columns"),
         (b"\n\n", "is empty"),
         (gzip.compress(b"smiles\n" + b"CCO\n" * 99999)[:-30], "is not a whole gzip file"),
-        ("smiles\nC\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (gzip.compress(b"smiles\nCCO\n", mtime=0)[:12] + b"\xff" * 30, "is not a whole gzip file"),
+        ("smiles\n".encode("utf-16") + b"C", "is not whole utf-16-le text"),
     ],
 )
 def test_unusable_files_are_named(tmp_path, content, words):

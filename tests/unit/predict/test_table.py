@@ -132,22 +132,105 @@ def test_nasty_table(model, tmp_path):
     source.write_bytes(NASTY)
     done = predict_csv(model, source, out)
     assert (done.rows, done.invalid, done.resumed) == (9, 5, 0)
-    assert done.columns == ("p_np_predicted", "tox, acute", "error_predicted")
+    assert done.columns == ("p_np_predicted", "tox, acute", "error_predicted", "note_predicted")
     before, after = read(source), read(out)
     assert after[0] == ["id", "SMILES", "note", "p_np", "error", *done.columns]
-    assert len(after) == len(before) and [len(row) for row in after] == [8, 8, 8, 0, 8, 8, 8, 8, 8, 8, 8]
+    assert len(after) == len(before) and [len(row) for row in after] == [9, 9, 9, 0, 9, 9, 9, 9, 9, 9, 9]
     for old, new in zip(before[1:], after[1:], strict=True):
         if len(old) == 5:
             assert new[:5] == old
     by_id = {row[0]: row[5:] for row in after[1:] if row}
-    reasons = {key: cells[-1] for key, cells in by_id.items()}
+    reasons = {key: cells[-2] for key, cells in by_id.items()}
+    assert {cells[-1] for cells in by_id.values()} == {""}
     assert {key for key, reason in reasons.items() if reason} == {"1e5", " 3 ", "5", "6", "8"}
     assert "row has 6 fields, the header has 5" in reasons["5"] and "30 atoms" in reasons["6"]
-    assert all((cells[0] == "nan") == bool(cells[-1]) for cells in by_id.values())
+    assert all((cells[0] == "nan") == bool(cells[-2]) for cells in by_id.values())
     assert float(by_id["9"][0]) == pytest.approx(predict_smiles(model, None, ["CC"])[0]["p_np"], abs=1e-5)
     kept = [line for line in NASTY.split(b"\r\n") if line.startswith((b"007", b"1e5", b"7,", b"and left"))]
     assert all(line in out.read_bytes() for line in kept)
     assert not list(tmp_path.glob("*.part*"))
+
+
+def by_smiles(path, delimiter=","):
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines(), delimiter=delimiter))
+    return rows, {row["smiles"]: row for row in rows}
+
+
+def test_no_text_behind_a_smiles_changes_the_molecule_without_a_word(model, tmp_path):
+    source = write_table(
+        tmp_path / "in.csv",
+        ["CCO ethanol", '"COC =cO)C(C)C"', '"CC\nO"', "CCO |$a;b;c$|", '"CCO |$a;b;c$| name"', " CCO ", "CC |$a", "CC O"],
+    )
+    done = predict_csv(model, source, tmp_path / "out.csv")
+    rows = read(tmp_path / "out.csv")[1:]
+    notes, errors = [row[-1] for row in rows], [row[-2] for row in rows]
+    assert notes == ["'ethanol' behind the SMILES ignored", "", "", "", "'name' behind the SMILES ignored", "", "", ""]
+    refused = [1, 2, 6, 7]
+    assert [i for i, error in enumerate(errors) if error] == refused == [i for i, r in enumerate(rows) if r[1] == "nan"]
+    assert "'=cO)C(C)C' behind it reads like its continuation" in errors[1] and "'O' behind it" in errors[2]
+    assert "no CXSMILES block" in errors[6]
+    ethanol = predict_smiles(model, None, ["CCO"])[0]["p_np"]
+    for i in (0, 3, 4, 5):
+        assert float(rows[i][1]) == pytest.approx(ethanol, abs=1e-5)
+    assert (done.noted, done.invalid) == (2, 4) and done.notes == {"text behind the SMILES ignored": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "delimiter", "header"),
+    [
+        ("in.smi", "CCO Z1\nc1ccccc1 acetic acid\nCC |$a;b$| Z3\nC\n", "\t", ["smiles", "column_2"]),
+        ("in.smi", "CCO,Z1\nc1ccccc1,Z2\nC,\n", ",", ["smiles", "column_2"]),
+        ("in.smi", "CCO\tZ1\nc1ccccc1\tZ 2\n", "\t", ["smiles", "column_2"]),
+        ("in.csv", "Z1;5;CCO\nZ2;6;c1ccccc1\n", ";", ["column_1", "column_2", "smiles"]),
+        ("in.txt", "CCO\nc1ccccc1\n", ",", ["smiles"]),
+        ("in.csv", "id|smiles\n1|CCO\n2|c1ccccc1\n", "|", ["id", "smiles"]),
+    ],
+)
+def test_tables_of_many_kinds_are_predicted(model, tmp_path, name, text, delimiter, header):
+    source = tmp_path / name
+    source.write_text(text)
+    done = predict_csv(model, source, tmp_path / "out.csv")
+    assert done.invalid == done.noted == 0 and done.rows == text.count("\n") - ("id" in header)
+    rows, found = by_smiles(tmp_path / "out.csv", delimiter)
+    assert list(rows[0]) == [*header, "p_np", "tox, acute", "error", "note"]
+    for smiles in ("CCO", "c1ccccc1"):
+        assert float(found[smiles]["p_np"]) == pytest.approx(predict_smiles(model, None, [smiles])[0]["p_np"], abs=1e-5)
+
+
+def test_utf_16_compressed_is_streamed_and_continued(model, tmp_path, monkeypatch):
+    text = "smiles\tnäme\n" + "".join(f"{smiles}\tµ{i} \U0001f9ea\n" for i, smiles in enumerate(SMILES * 3))
+    source = tmp_path / "in.tsv.gz"
+    source.write_bytes(gzip.compress(text.encode("utf-16")))
+    whole, out = tmp_path / "whole.tsv", tmp_path / "out.tsv"
+    predict_csv(model, source, whole, chunk_size=5)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 2)
+        with pytest.raises(PredictionStopped):
+            predict_csv(model, source, out, chunk_size=5)
+    assert predict_csv(model, source, out, chunk_size=5).resumed == 10
+    assert out.read_bytes() == whole.read_bytes()
+    rows = list(csv.reader(io.StringIO(out.read_bytes().decode("utf-16"), newline=""), delimiter="\t"))
+    assert rows[0][:2] == ["smiles", "näme"] and [row[1] for row in rows[1:]] == [f"µ{i} \U0001f9ea" for i in range(24)]
+
+
+def test_notes_are_counted_across_an_interruption(model, tmp_path, monkeypatch):
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    write_table(source, [f"{smiles} name" for smiles in SMILES])
+    predict_csv(model, source, tmp_path / "whole.csv", chunk_size=3)
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, 1)
+        with pytest.raises(PredictionStopped):
+            predict_csv(model, source, out, chunk_size=3)
+    done = predict_csv(model, source, out, chunk_size=3)
+    assert done.noted == len(SMILES) and out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_a_repeated_column_of_smiles_is_not_guessed(model, tmp_path):
+    source = write_table(tmp_path / "in.csv", ["C,CC,1,2"], header="smiles,smiles,y,y")
+    with pytest.raises(InvalidArgumentError, match="more than one column 'smiles'"):
+        predict_csv(model, source, tmp_path / "out.csv")
+    write_table(source, ["C,1,2"], header="smiles,y,y")
+    assert predict_csv(model, source, tmp_path / "out.csv").rows == 1
 
 
 def test_chunks_and_processes_change_nothing(model, tmp_path):
@@ -173,7 +256,7 @@ def test_compressed_in_and_out(model, tmp_path):
 def test_header_alone(model, tmp_path):
     source = write_table(tmp_path / "in.csv", [])
     assert predict_csv(model, source, tmp_path / "out.csv").rows == 0
-    assert read(tmp_path / "out.csv") == [["smiles", "p_np", "tox, acute", "error"]]
+    assert read(tmp_path / "out.csv") == [["smiles", "p_np", "tox, acute", "error", "note"]]
 
 
 def interrupt_after(monkeypatch, chunks):
