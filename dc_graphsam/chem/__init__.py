@@ -19,6 +19,8 @@ __all__, __getattr__, __dir__ = exports(
         "MAX_DISTANCE": ".distance",
         "MolGraph": ".molgraph",
         "UNREACHABLE": ".distance",
+        "chirality_is_lost": ".chirality",
+        "differ_in_chirality": ".chirality",
         "featurize": ".featurizer",
         "featurize_many": ".parallel",
         "get_feature_set": ".feature_sets",

@@ -22,6 +22,7 @@ from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get
 from dc_graphsam.chem.molgraph import MolGraph
 from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.rdkit_binary import read_binaries
+from dc_graphsam.chem.stereo import CIP_LABELS, cip_codes
 from dc_graphsam.exceptions import FeatureSetError, InvalidSmilesError
 
 __all__ = ["CHUNK_SIZE", "GraphChunk", "featurize", "featurize_chunk"]
@@ -44,13 +45,14 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET) -> MolGraph:
     smiles
         One molecule; several fragments, single atoms and dummy atoms are fine.
     feature_set
-        ``"compt-own-slot"`` (115 node and 14 edge features) or ``"compt"`` (115 and 13, exactly as released).
+        ``"compt-own-slot"`` (115 node and 14 edge features), ``"compt"`` (115 and 13, exactly as released), or
+        ``"compt-chiral"`` (120 and 14: also R or S of every stereocentre).
 
     Returns
     -------
     MolGraph
-        N atoms and E bonds: ``node_features`` float32 [N, 115], ``edge_index`` int64 [2, 2E], ``edge_features`` float32
-        [2E, 14 or 13], ``distance`` uint8 [N, N] in bonds.
+        N atoms and E bonds: ``node_features`` float32 [N, 115 or 120], ``edge_index`` int64 [2, 2E], ``edge_features``
+        float32 [2E, 14 or 13], ``distance`` uint8 [N, N] in bonds.
 
     Raises
     ------
@@ -148,6 +150,8 @@ class ReadChunk:
         Properties of atoms and bonds.
     charges, hydrogen_charges : float64 [A]
         Gasteiger charges; 0 where RDKit has no parameters.
+    chirality : uint8 [A] or None
+        Places in :data:`dc_graphsam.chem.stereo.CIP_LABELS`, if they were asked for.
     """
 
     valid: list[int]
@@ -155,12 +159,13 @@ class ReadChunk:
     table: AtomBondTable
     charges: np.ndarray
     hydrogen_charges: np.ndarray
+    chirality: np.ndarray | None = None
 
 
 def featurize_chunk(smiles: Sequence[Any], feature_set: FeatureSet) -> GraphChunk:
     """Featurize molecules together; invalid ones become errors in the result."""
     check_computable(feature_set)
-    return expand_chunk(read_chunk(smiles), feature_set)
+    return expand_chunk(read_chunk(smiles, feature_set.has_chirality), feature_set)
 
 
 def check_computable(feature_set: FeatureSet) -> None:
@@ -172,19 +177,20 @@ def check_computable(feature_set: FeatureSet) -> None:
         )
 
 
-def read_chunk(smiles: Sequence[Any]) -> ReadChunk:
-    """Ask RDKit: the part of the work that is done molecule by molecule."""
+def read_chunk(smiles: Sequence[Any], chirality: bool = False) -> ReadChunk:
+    """Ask RDKit: the part of the work that is done molecule by molecule. ``chirality``: for CIP labels, too."""
     places: list[int] = []
     errors: dict[int, InvalidSmilesError] = {}
     binaries: list[bytes] = []
     charges: list[str] = []
     hydrogen_charges: list[str] = []
+    labels: list[bytes] = []
     with rdBase.BlockLogs():
         for start in range(0, len(smiles), _BLOCK_SIZE):
             molecules = []
             for place, text in enumerate(smiles[start : start + _BLOCK_SIZE], start):
                 try:
-                    molecules.append(parse_smiles(text))
+                    molecules.append(parse_smiles(text, chirality))
                     places.append(place)
                 except InvalidSmilesError as error:
                     errors[place] = error.with_traceback(None)  # which would keep its frames, and so the chunk, alive
@@ -198,17 +204,21 @@ def read_chunk(smiles: Sequence[Any]) -> ReadChunk:
                 charges.append(molecule.GetProp("atom.dprop._GasteigerCharge"))
                 hydrogen_charges.append(molecule.GetProp("atom.dprop._GasteigerHCharge"))
                 binaries.append(molecule.ToBinary(0))
+            if chirality:
+                labels += map(cip_codes, molecules)
         table, readable = read_binaries(binaries)
         if not readable.all():
-            rest = read_molecules([parse_smiles(smiles[places[i]]) for i in np.flatnonzero(~readable)])
+            rest = read_molecules([parse_smiles(smiles[places[i]], chirality) for i in np.flatnonzero(~readable)])
             table = rest if table is None else table.append(rest)
             order = np.argsort(~readable, kind="stable").tolist()
             places, charges, hydrogen_charges = (
                 [values[i] for i in order] for values in (places, charges, hydrogen_charges)
             )
+            labels = [labels[i] for i in order] if chirality else labels
         elif table is None:
             table = read_molecules([])
-    return ReadChunk(places, errors, table, _numbers(charges), _numbers(hydrogen_charges))
+    codes = np.frombuffer(b"".join(labels), np.uint8) if chirality else None
+    return ReadChunk(places, errors, table, _numbers(charges), _numbers(hydrogen_charges), codes)
 
 
 def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
@@ -221,7 +231,7 @@ def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
         errors=read.errors,
         num_atoms=table.num_atoms,
         num_bonds=table.num_bonds,
-        node_features=_node_features(table, read.charges, read.hydrogen_charges, feature_set),
+        node_features=_node_features(read, feature_set),
         edge_index=edge_index,
         edge_features=edge_features,
         distance=shortest_paths(table.num_atoms, table.num_bonds, table.begin, table.end),
@@ -235,9 +245,8 @@ def _numbers(texts: list[str]) -> np.ndarray:
     return values
 
 
-def _node_features(
-    table: AtomBondTable, charges: np.ndarray, hydrogen_charges: np.ndarray, feature_set: FeatureSet
-) -> np.ndarray:
+def _node_features(read: ReadChunk, feature_set: FeatureSet) -> np.ndarray:
+    table = read.table
     total = len(table.atomic_number)
     degree = np.zeros(total, np.int64)
     shift = np.repeat(np.cumsum(table.num_atoms) - table.num_atoms, table.num_bonds)
@@ -254,13 +263,17 @@ def _node_features(
         "degree": degree,
         "formal_charge": table.formal_charge,
         "total_valence": table.total_valence,
-        "gasteiger_charge": charges,
-        "gasteiger_hydrogen_charge": hydrogen_charges,
+        "gasteiger_charge": read.charges,
+        "gasteiger_hydrogen_charge": read.hydrogen_charges,
         "aromatic": table.atom_aromatic,
         "in_ring": table.atom_in_ring,
     }
     for name, values in numbers.items():
         out[:, feature_set.node_slice(name).start] = values / feature_set.node_block(name).scale
+    if feature_set.has_chirality:
+        block = feature_set.node_block("chirality")
+        column = np.array([block.column_of(label) for label in CIP_LABELS])
+        out[rows, feature_set.node_slice("chirality").start + column.take(read.chirality)] = 1
     return out
 
 

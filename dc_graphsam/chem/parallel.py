@@ -121,11 +121,11 @@ def _iterate(
 ) -> Iterator[MolGraph | InvalidSmilesError]:
     from tqdm.auto import tqdm
 
-    if num_workers <= 1:
-        results = map(read_chunk, chunks)
-    else:
-        results = _in_processes(chunks, num_workers, start_method)
     features = get_feature_set(feature_set)
+    if num_workers <= 1:
+        results = (read_chunk(chunk, features.has_chirality) for chunk in chunks)
+    else:
+        results = _in_processes(chunks, features.has_chirality, num_workers, start_method)
     invalid = 0
     with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
         for chunk, result in zip(chunks, results, strict=True):
@@ -164,10 +164,12 @@ def _serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with suppress(EOFError, OSError):
         while True:
-            connection.send(read_chunk(connection.recv()))
+            connection.send(read_chunk(*connection.recv()))
 
 
-def _in_processes(chunks: list[list[Any]], num_workers: int, start_method: str | None) -> Iterator[ReadChunk]:
+def _in_processes(
+    chunks: list[list[Any]], chirality: bool, num_workers: int, start_method: str | None
+) -> Iterator[ReadChunk]:
     """Results in the order of ``chunks``.
 
     Each worker has a connection of its own, of which nobody else holds the far end. So the death of a worker is noticed
@@ -184,7 +186,7 @@ def _in_processes(chunks: list[list[Any]], num_workers: int, start_method: str |
             number = next(rest)
             at_work[connection] = number
             with _death_reported():
-                connection.send(chunks[number])
+                connection.send((chunks[number], chirality))
 
     if context.get_start_method() != "fork":
         resource_tracker.ensure_running()  # started with the first process otherwise, and lifts the mask

@@ -73,7 +73,9 @@ def test_progress_bar_counts_molecules_and_invalid_ones(capsys):
 
 def test_default_workers_are_the_usable_processors(monkeypatch):
     asked = []
-    monkeypatch.setattr(parallel, "_in_processes", lambda chunks, workers, method: asked.append(workers) or [])
+    monkeypatch.setattr(
+        parallel, "_in_processes", lambda chunks, chirality, workers, method: asked.append(workers) or []
+    )
     monkeypatch.setattr(parallel, "usable_cpu_count", lambda: 3)
     with pytest.raises(ValueError, match="zip"):  # the replaced function gives no results
         featurize_many(mixture(9000))
