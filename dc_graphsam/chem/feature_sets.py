@@ -6,7 +6,7 @@ from dc_graphsam.chem.feature_blocks import FeatureBlock, FeatureSet
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set, table_feature_set
 from dc_graphsam.exceptions import check_choice
 
-__all__ = ["DEFAULT_FEATURE_SET", "FEATURE_SETS", "get_feature_set"]
+__all__ = ["DEFAULT_FEATURE_SET", "FEATURE_SETS", "fits", "get_feature_set"]
 
 DEFAULT_FEATURE_SET = "compt-own-slot"
 OTHER = "other"
@@ -65,3 +65,12 @@ def get_feature_set(name: str = DEFAULT_FEATURE_SET) -> FeatureSet:
     if is_table_feature_set(name):
         return table_feature_set(name)
     return FEATURE_SETS[check_choice("feature_set", name, FEATURE_SETS)]
+
+
+def fits(wanted: str, given: str) -> bool:
+    """Whether a model of feature set ``wanted`` can read features of the set ``given``.
+
+    >>> fits("compt", "compt-own-slot"), fits("compt-own-slot", "compt")
+    (True, False)
+    """
+    return given == wanted or (wanted, given) == ("compt", "compt-own-slot")

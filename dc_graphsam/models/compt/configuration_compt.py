@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from dc_graphsam.chem.feature_sets import get_feature_set
+from dc_graphsam.chem.feature_sets import fits, get_feature_set
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
 from dc_graphsam.repository.files import CONFIG_FORMAT as FORMAT_VERSION
@@ -266,7 +266,7 @@ class CoMPTConfig(PretrainedConfig):
 
     def accepts_feature_set(self, name: str) -> bool:
         """Whether a model of this configuration can read features of that set."""
-        return name == self.feature_set or (self.feature_set == "compt" and name == "compt-own-slot")
+        return fits(self.feature_set, name)
 
     @classmethod
     def released(cls, dataset: str, **overrides: Any) -> CoMPTConfig:
