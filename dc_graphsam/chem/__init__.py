@@ -12,6 +12,7 @@ from dc_graphsam._lazy import exports
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
+        "ChiralityNotice": ".chirality",
         "DEFAULT_FEATURE_SET": ".feature_sets",
         "FEATURE_SETS": ".feature_sets",
         "FeatureBlock": ".feature_blocks",

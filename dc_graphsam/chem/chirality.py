@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 from rdkit import Chem, rdBase
 
 from dc_graphsam.chem.feature_blocks import FeatureSet
+from dc_graphsam.chem.feature_sets import get_feature_set
 from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.stereo import CIP_LABELS, NO_LABEL, cip_codes
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set
 from dc_graphsam.exceptions import InvalidSmilesError
 
-__all__ = ["chirality_is_lost", "differ_in_chirality"]
+__all__ = ["ChiralityNotice", "chirality_is_lost", "differ_in_chirality"]
+
+logger = logging.getLogger(__name__)
 
 
 def _is_labelled(molecule: Chem.Mol) -> bool:
@@ -88,3 +92,38 @@ def differ_in_chirality(smiles: Iterable[Any]) -> list[list[int]]:
         groups.setdefault(flat, []).append(row)
         full.setdefault(flat, set()).add(whole)
     return [rows for flat, rows in groups.items() if len(full[flat]) > 1]
+
+
+class ChiralityNotice:
+    """Say once, in the log, that R and S are asked for and the features have no column for them.
+
+    Parameters
+    ----------
+    feature_set
+        Name of the features.
+
+    Examples
+    --------
+    >>> notice = ChiralityNotice("compt-own-slot")
+    >>> notice.look_at(["CCO", "C[C@H](N)C(=O)O"])
+    >>> notice.said
+    True
+    """
+
+    def __init__(self, feature_set: str) -> None:
+        self.feature_set = get_feature_set(feature_set)
+        self.said = False
+
+    def look_at(self, smiles: Iterable[Any]) -> None:
+        """See the next molecules of the request; a SMILES without ``@`` costs nothing, and none does after the first hit."""
+        if self.said or self.feature_set.has_chirality:
+            return
+        found = next((text for text in smiles if chirality_is_lost(text, self.feature_set)), None)
+        if found is not None:
+            self.said = True
+            logger.warning(
+                "R and S are asked for (e.g. %s), but the model's features (%s) do not tell them: enantiomers get one "
+                "prediction. A model trained on the feature set compt-chiral tells them",
+                found if len(found) <= 80 else f"{found[:79]}…",
+                self.feature_set.name,
+            )
