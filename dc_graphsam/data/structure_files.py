@@ -31,10 +31,12 @@ def refuse_structures(path: str | Path) -> None:
     if path.name.lower().endswith(_SUFFIXES):
         table = f"{path.name.split('.')[0]}.csv"
         raise InvalidArgumentError(
-            f"{path} is a file of structures, no table; this makes one of it: python -c \"from rdkit.Chem import PandasTools; "
+            f'{path} is a file of structures, no table; this makes one of it: python -c "from rdkit.Chem import PandasTools; '
             f"PandasTools.LoadSDF('{path}', smilesName='smiles', molColName=None).to_csv('{table}', index=False)\" "
             f"(then give {table})"
         )
     inside = path / "mapping" / "mol.csv.gz"
     if path.is_dir() and inside.is_file():
-        raise InvalidArgumentError(f"{path} is a data set of OGB, whose table with SMILES is a file in it; give {inside}")
+        raise InvalidArgumentError(
+            f"{path} is a data set of OGB, whose table with SMILES is a file in it; give {inside}"
+        )

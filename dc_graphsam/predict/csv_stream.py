@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.exceptions import DCGraphSAMError, MissingDataError
 
 __all__ = ["CsvRecord", "CsvStream"]
@@ -112,6 +113,7 @@ class CsvStream:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        refuse_structures(self.path)
         self.name = str(path)
         self._stream = io.TextIOWrapper(
             self._open(),
