@@ -32,12 +32,18 @@ def md(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
 
 
-def number(value: float | None) -> str:
-    """As the command line prints metrics.
+def number(value: float | None, beside: float | None = None) -> str:
+    """As the command line prints metrics: four decimals, and digits that say something where these do not.
 
-    >>> number(0.95), number(None), number(12345.678)
-    ('0.9500', '–', '1.235e+04')
+    A spread or a difference has the decimals of the value ``beside`` it.
+
+    >>> number(0.95), number(None), number(12345.678), number(3.21e-5), number(0.0)
+    ('0.9500', '–', '1.235e+04', '3.21e-05', '0.0000')
+    >>> number(6.54e-4, beside=0.9485), number(6.54e-6, beside=3.21e-5)
+    ('0.0007', '6.54e-06')
     """
-    if value is None:
+    if value is None or value != value:
         return "–"
+    if 0 < abs(value) < 1e-3 and not abs(beside or 0) >= 1e-3:
+        return f"{value:.3g}"
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

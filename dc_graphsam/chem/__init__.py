@@ -12,6 +12,7 @@ from dc_graphsam._lazy import exports
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
+        "ChiralityNotice": ".chirality",
         "DEFAULT_FEATURE_SET": ".feature_sets",
         "FEATURE_SETS": ".feature_sets",
         "FeatureBlock": ".feature_blocks",
@@ -19,6 +20,8 @@ __all__, __getattr__, __dir__ = exports(
         "MAX_DISTANCE": ".distance",
         "MolGraph": ".molgraph",
         "UNREACHABLE": ".distance",
+        "chirality_is_lost": ".chirality",
+        "differ_in_chirality": ".chirality",
         "featurize": ".featurizer",
         "featurize_many": ".parallel",
         "get_feature_set": ".feature_sets",

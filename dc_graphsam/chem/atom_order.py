@@ -19,21 +19,18 @@ __all__ = ["ATOM_ORDERS", "canonical_ranks", "reorder"]
 
 ATOM_ORDERS = ("as-written", "canonical")
 # positions: breakTies, includeChirality, includeIsotopes, includeAtomMaps
-_rank_atoms, _assign_stereochemistry = Chem.CanonicalRankAtoms, Chem.AssignStereochemistry
+_rank_atoms = Chem.CanonicalRankAtoms
 _BOND_FIELDS = ("begin", "end", "bond_type", "stereo", "conjugated", "bond_aromatic", "bond_in_ring")
 
 
-def canonical_ranks(molecule: Chem.Mol, smiles: str = "@") -> Sequence[int]:
+def canonical_ranks(molecule: Chem.Mol) -> Sequence[int]:
     """Place of each atom in canonical order.
 
-    Marks of configuration (the ``@`` of ``smiles``) at atoms that are no stereocentres are taken off the molecule, for they
-    would count.
+    Of a molecule with perceived stereochemistry: a mark of configuration at an atom that is no stereocentre would count.
 
     >>> [list(canonical_ranks(Chem.MolFromSmiles(smiles))) for smiles in ("CCO", "OCC")]
     [[0, 2, 1], [1, 2, 0]]
     """
-    if "@" in smiles:
-        _assign_stereochemistry(molecule, cleanIt=True, force=True)
     return _rank_atoms(molecule, True, True, True, False)
 
 

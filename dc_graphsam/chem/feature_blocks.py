@@ -82,6 +82,11 @@ class FeatureSet:
         return tuple(name for block in self.edge_blocks for name in block.column_names)
 
     @property
+    def has_chirality(self) -> bool:
+        """Whether a column tells R from S."""
+        return any(block.name == "chirality" for block in self.node_blocks)
+
+    @property
     def node_feature_size(self) -> int:
         return len(self.node_feature_names)
 

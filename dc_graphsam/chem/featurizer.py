@@ -23,6 +23,7 @@ from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get
 from dc_graphsam.chem.molgraph import MolGraph
 from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.rdkit_binary import read_binaries
+from dc_graphsam.chem.stereo import CIP_LABELS, cip_codes
 from dc_graphsam.exceptions import FeatureSetError, InvalidSmilesError, check_choice
 
 __all__ = ["CHUNK_SIZE", "GraphChunk", "featurize", "featurize_chunk"]
@@ -45,7 +46,8 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET, atom_order: s
     smiles
         One molecule; several fragments, single atoms and dummy atoms are fine.
     feature_set
-        ``"compt-own-slot"`` (115 node and 14 edge features) or ``"compt"`` (115 and 13, exactly as released).
+        ``"compt-own-slot"`` (115 node and 14 edge features), ``"compt"`` (115 and 13, exactly as released), or
+        ``"compt-chiral"`` (120 and 14: also R or S of every stereocentre).
 
     atom_order
         ``"as-written"``: nodes are numbered as RDKit parses them. ``"canonical"``: as RDKit ranks them, which is the same
@@ -54,8 +56,8 @@ def featurize(smiles: str, feature_set: str = DEFAULT_FEATURE_SET, atom_order: s
     Returns
     -------
     MolGraph
-        N atoms and E bonds: ``node_features`` float32 [N, 115], ``edge_index`` int64 [2, 2E], ``edge_features`` float32
-        [2E, 14 or 13], ``distance`` uint8 [N, N] in bonds.
+        N atoms and E bonds: ``node_features`` float32 [N, 115 or 120], ``edge_index`` int64 [2, 2E], ``edge_features``
+        float32 [2E, 14 or 13], ``distance`` uint8 [N, N] in bonds.
 
     Raises
     ------
@@ -159,6 +161,8 @@ class ReadChunk:
         Gasteiger charges; 0 where RDKit has no parameters.
     atom_index
         As in :class:`GraphChunk`.
+    chirality : uint8 [A] or None
+        Places in :data:`dc_graphsam.chem.stereo.CIP_LABELS`, if they were asked for.
     """
 
     valid: list[int]
@@ -166,13 +170,14 @@ class ReadChunk:
     table: AtomBondTable
     charges: np.ndarray
     hydrogen_charges: np.ndarray
+    chirality: np.ndarray | None = None
     atom_index: np.ndarray | None = None
 
 
 def featurize_chunk(smiles: Sequence[Any], feature_set: FeatureSet, atom_order: str = "as-written") -> GraphChunk:
     """Featurize molecules together; invalid ones become errors in the result."""
     check_computable(feature_set)
-    return expand_chunk(read_chunk(smiles, atom_order), feature_set)
+    return expand_chunk(read_chunk(smiles, feature_set.has_chirality, atom_order), feature_set)
 
 
 def check_computable(feature_set: FeatureSet) -> None:
@@ -184,27 +189,27 @@ def check_computable(feature_set: FeatureSet) -> None:
         )
 
 
-def read_chunk(smiles: Sequence[Any], atom_order: str = "as-written") -> ReadChunk:
-    """Ask RDKit: the part of the work that is done molecule by molecule."""
+def read_chunk(smiles: Sequence[Any], chirality: bool = False, atom_order: str = "as-written") -> ReadChunk:
+    """Ask RDKit: the part of the work that is done molecule by molecule. ``chirality``: for CIP labels, too."""
     canonical = check_choice("atom_order", atom_order, ATOM_ORDERS) == "canonical"
-    ranks: list[list[int]] = []
+    ranks: list[Sequence[int]] = []
     places: list[int] = []
     errors: dict[int, InvalidSmilesError] = {}
     binaries: list[bytes] = []
     charges: list[str] = []
     hydrogen_charges: list[str] = []
+    labels: list[bytes] = []
     with rdBase.BlockLogs():
         for start in range(0, len(smiles), _BLOCK_SIZE):
-            molecules, texts = [], []
+            molecules = []
             for place, text in enumerate(smiles[start : start + _BLOCK_SIZE], start):
                 try:
-                    molecules.append(parse_smiles(text))
+                    molecules.append(parse_smiles(text, chirality or canonical))
                     places.append(place)
-                    texts.append(text)
                 except InvalidSmilesError as error:
                     errors[place] = error.with_traceback(None)  # which would keep its frames, and so the chunk, alive
             if canonical:
-                ranks += map(canonical_ranks, molecules, texts)
+                ranks += map(canonical_ranks, molecules)
             for molecule in molecules:
                 ComputeGasteigerCharges(molecule)
             # One text for all atoms: a third of the time that a property of one atom after the other takes.
@@ -215,22 +220,27 @@ def read_chunk(smiles: Sequence[Any], atom_order: str = "as-written") -> ReadChu
                 charges.append(molecule.GetProp("atom.dprop._GasteigerCharge"))
                 hydrogen_charges.append(molecule.GetProp("atom.dprop._GasteigerHCharge"))
                 binaries.append(molecule.ToBinary(0))
+            if chirality:
+                labels += map(cip_codes, molecules)
         table, readable = read_binaries(binaries)
         if not readable.all():
-            rest = read_molecules([parse_smiles(smiles[places[i]]) for i in np.flatnonzero(~readable)])
+            rest = read_molecules([parse_smiles(smiles[places[i]], chirality) for i in np.flatnonzero(~readable)])
             table = rest if table is None else table.append(rest)
             order = np.argsort(~readable, kind="stable").tolist()
             places, charges, hydrogen_charges = (
                 [values[i] for i in order] for values in (places, charges, hydrogen_charges)
             )
             ranks = [ranks[i] for i in order] if canonical else ranks
+            labels = [labels[i] for i in order] if chirality else labels
         elif table is None:
             table = read_molecules([])
     of_atoms = [_numbers(charges), _numbers(hydrogen_charges)]
-    if not canonical:
-        return ReadChunk(places, errors, table, *of_atoms)
-    table, atom_index, of_atoms = reorder(table, ranks, *of_atoms)
-    return ReadChunk(places, errors, table, *of_atoms, atom_index)
+    if chirality:
+        of_atoms.append(np.frombuffer(b"".join(labels), np.uint8))
+    atom_index = None
+    if canonical:
+        table, atom_index, of_atoms = reorder(table, ranks, *of_atoms)
+    return ReadChunk(places, errors, table, of_atoms[0], of_atoms[1], of_atoms[2] if chirality else None, atom_index)
 
 
 def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
@@ -243,7 +253,7 @@ def expand_chunk(read: ReadChunk, feature_set: FeatureSet) -> GraphChunk:
         errors=read.errors,
         num_atoms=table.num_atoms,
         num_bonds=table.num_bonds,
-        node_features=_node_features(table, read.charges, read.hydrogen_charges, feature_set),
+        node_features=_node_features(read, feature_set),
         edge_index=edge_index,
         edge_features=edge_features,
         distance=shortest_paths(table.num_atoms, table.num_bonds, table.begin, table.end),
@@ -258,9 +268,8 @@ def _numbers(texts: list[str]) -> np.ndarray:
     return values
 
 
-def _node_features(
-    table: AtomBondTable, charges: np.ndarray, hydrogen_charges: np.ndarray, feature_set: FeatureSet
-) -> np.ndarray:
+def _node_features(read: ReadChunk, feature_set: FeatureSet) -> np.ndarray:
+    table = read.table
     total = len(table.atomic_number)
     degree = np.zeros(total, np.int64)
     shift = np.repeat(np.cumsum(table.num_atoms) - table.num_atoms, table.num_bonds)
@@ -277,13 +286,17 @@ def _node_features(
         "degree": degree,
         "formal_charge": table.formal_charge,
         "total_valence": table.total_valence,
-        "gasteiger_charge": charges,
-        "gasteiger_hydrogen_charge": hydrogen_charges,
+        "gasteiger_charge": read.charges,
+        "gasteiger_hydrogen_charge": read.hydrogen_charges,
         "aromatic": table.atom_aromatic,
         "in_ring": table.atom_in_ring,
     }
     for name, values in numbers.items():
         out[:, feature_set.node_slice(name).start] = values / feature_set.node_block(name).scale
+    if feature_set.has_chirality:
+        block = feature_set.node_block("chirality")
+        column = np.array([block.column_of(label) for label in CIP_LABELS])
+        out[rows, feature_set.node_slice("chirality").start + column.take(read.chirality)] = 1
     return out
 
 

@@ -134,8 +134,9 @@ def _iterate(
 ) -> Iterator[MolGraph | InvalidSmilesError]:
     from tqdm.auto import tqdm
 
-    results = _results(partial(read_chunk, atom_order=atom_order), chunks, num_workers, start_method)
     features = get_feature_set(feature_set)
+    work = partial(read_chunk, chirality=features.has_chirality, atom_order=atom_order)
+    results = _results(work, chunks, num_workers, start_method)
     invalid = 0
     with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
         for chunk, result in zip(chunks, results, strict=True):

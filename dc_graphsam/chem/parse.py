@@ -8,6 +8,7 @@ from typing import Any
 
 from rdkit import Chem, rdBase
 
+from dc_graphsam.chem.stereo import assign_double_bonds
 from dc_graphsam.chem.trailing import damage, shown, split_smiles
 from dc_graphsam.exceptions import InvalidSmilesError
 
@@ -27,15 +28,18 @@ def _parameters(sanitize: bool) -> Chem.SmilesParserParams:
     return parameters
 
 
-_PLAIN, _DIRECTIONAL = _parameters(False), _parameters(True)
+_PLAIN, _WITH_STEREO = _parameters(False), _parameters(True)
+_AS_WRITTEN = Chem.SmilesParserParams()
+_AS_WRITTEN.sanitize = _AS_WRITTEN.removeHs = False
 
 _from_smiles = Chem.MolFromSmiles
 _sanitize = Chem.SanitizeMol
+_older_perception = Chem.GetUseLegacyStereoPerception
 _PREFIX = re.compile(r"^\[[\d:]+\] |SMILES Parse Error: ")
 _HEADLINES = ("Pre-condition Violation", "****")
 
 
-def parse_smiles(smiles: Any) -> Chem.Mol:
+def parse_smiles(smiles: Any, stereo: bool = False) -> Chem.Mol:
     """Parse and sanitize ``smiles``; atoms keep the order in which they are written.
 
     Call it inside ``rdBase.BlockLogs()``: RDKit logs its complaints, and they are in the error anyway.
@@ -46,6 +50,9 @@ def parse_smiles(smiles: Any) -> Chem.Mol:
         Text. Hydrogens stay implicit; explicit ones are merged or kept as ``Chem.MolFromSmiles`` does. Blanks around it
         do no harm. Behind a blank a CXSMILES block is read, and a name is ignored
         (:func:`~dc_graphsam.chem.trailing.ignored_text` says which).
+    stereo
+        Whether the tags of tetrahedral centres are needed; without them it is faster. Double bonds are always labelled, and
+        as RDKit's older perception of stereochemistry does, whichever is switched on.
 
     Raises
     ------
@@ -64,8 +71,11 @@ def parse_smiles(smiles: Any) -> Chem.Mol:
     mol = None
     if _NEEDS_ALL_STEPS(smiles) is None:
         try:
-            if "/" in smiles or "\\" in smiles:
-                mol = _from_smiles(smiles, _DIRECTIONAL)
+            directional = "/" in smiles or "\\" in smiles
+            if directional or (stereo and "@" in smiles):
+                mol = _from_smiles(smiles, _WITH_STEREO)
+                if mol is not None and directional and not _older_perception():
+                    mol = _with_older_labels(mol, smiles, _PLAIN)
             else:
                 mol = _from_smiles(smiles, _PLAIN)
                 if mol is not None:
@@ -109,6 +119,25 @@ def _complete(smiles: str, text: str) -> Chem.Mol:
             mol, raised = None, str(error)
     if mol is None:
         raise InvalidSmilesError(smiles, f"cannot be parsed: {_shorten(raised or getattr(log, 'messages', ''))}")
+    return mol if _older_perception() else _with_older_labels(mol, smiles, _AS_WRITTEN)
+
+
+def _with_older_labels(mol: Chem.Mol, smiles: str, parameters: Chem.SmilesParserParams) -> Chem.Mol:
+    """The molecule as the older perception of stereochemistry gives it; ``mol`` is what the newer one gave.
+
+    The newer one takes away directions that it has no use for, so they are read once more.
+    """
+    if all(bond.GetBondType() != Chem.BondType.DOUBLE for bond in mol.GetBonds()):
+        return mol
+    directed = _from_smiles(smiles, parameters)
+    if parameters is not _PLAIN:
+        directed = Chem.RemoveHs(directed, sanitize=False)
+    _sanitize(directed)
+    assign_double_bonds(directed)
+    for bond, labelled in zip(mol.GetBonds(), directed.GetBonds(), strict=True):
+        if labelled.GetStereoAtoms():
+            bond.SetStereoAtoms(*labelled.GetStereoAtoms())
+        bond.SetStereo(labelled.GetStereo())
     return mol
 
 

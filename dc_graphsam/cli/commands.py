@@ -71,6 +71,9 @@ def _train(settings: dict[str, Any], given: dict[str, Any], debug: bool) -> int:
         raise UsageError("--dataset and --data are both given; name one")
     _check_dataset(settings.get("dataset"))
     if settings.get("data") is not None and not Path(settings["data"]).is_file():
+        from dc_graphsam.data.structure_files import refuse_structures
+
+        refuse_structures(settings["data"])
         raise UsageError(f"there is no file {settings['data']}")
 
     use_console(debug)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from dc_graphsam.exceptions import readable
+from dc_graphsam.wording import number
 
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
 
@@ -80,9 +81,5 @@ def metric_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> 
      random forest   0.6140   0.5000
     """
     names = [name for name in METRIC_NAMES if any(name in values for values in rows.values())]
-    cells = [[row, *(_number(values.get(name)) for name in names)] for row, values in rows.items()]
+    cells = [[row, *(number(values.get(name)) for name in names)] for row, values in rows.items()]
     return text_table([title, *(METRIC_NAMES[name] for name in names)], cells)
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.4f}" if abs(value) < 1000 else f"{value:.4g}"

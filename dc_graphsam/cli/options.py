@@ -61,7 +61,9 @@ _FIELDS = (
     _field("splits_file", "str none", "splits.json of another run, or its folder: divide in the same way"),
     _field("data_dir", "str none", "folder of the built-in data sets' files; by default DEEPCHEM_DATA_DIR"),
     _field("max_atoms", "int none", "leave out larger molecules"),
-    _field("feature_set", "str none", "atom and bond features"),
+    _field(
+        "feature_set", "str none", "atom and bond features: compt-own-slot, compt, or compt-chiral, which has R and S"
+    ),
     _field("seed", "int", "of weights, batches and split", default="0", group="run"),
     _field("model", "str", "which network", MODELS, "run", default="compt"),
     _field("released", "bool", "settings of the published code for this --dataset", group="run"),

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.text_format import SAMPLE, Records, check_text, encoding_of, format_of
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError, MissingDataError
 
 __all__ = ["LabelledSmiles", "TextTable", "find_smiles_column", "parse_labels", "read_table", "reject_infinite"]
 
-SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "mol", "molecule", "structure")
+SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "mol", "molecule", "structure", "drug")
 MISSING = frozenset({"", "nan", "na", "n/a", "#n/a", "null", "none"})
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
@@ -120,6 +121,7 @@ def read_table(path: str | Path) -> TextTable:
     {'smiles': ['CCO'], 'pIC50': ['5,1']}
     """
     path = Path(path)
+    refuse_structures(path)
     text = _read_text(path)
     layout = format_of(text[:SAMPLE], path.name, SMILES_COLUMNS, whole=len(text) <= SAMPLE)
     csv.field_size_limit(2**31 - 1)

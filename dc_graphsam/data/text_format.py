@@ -95,7 +95,9 @@ def check_text(sample: bytes, source: str | Path) -> None:
     plain = sample
     if encoding != "utf-8":
         text = sample.decode(encoding, "replace")
-        plain = b"\0" if "\0" in text or text.count("\ufffd") > max(1, 0.1 * len(text)) else text.encode("utf-8", "replace")
+        plain = (
+            b"\0" if "\0" in text or text.count("\ufffd") > max(1, 0.1 * len(text)) else text.encode("utf-8", "replace")
+        )
     strange = len(plain) - len(plain.translate(None, _CONTROL))
     noise = strange > max(_STRAY, _CONTROL_SHARE * len(plain))
     if plain.startswith(_MAGIC) or _BZIP2(plain) or b"\0" in plain or noise:

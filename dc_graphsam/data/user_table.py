@@ -9,6 +9,7 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET
 from dc_graphsam.data.assemble import assemble
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
@@ -94,6 +95,7 @@ def load_csv(
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
         raise InvalidArgumentError(f"task_columns is {wanted!r}; accepted: column names, at least one, each once")
     path = Path(path)
+    refuse_structures(path)
     if not path.is_file():
         raise MissingDataError(f"there is no file {path}")
     return assemble(
@@ -143,6 +145,10 @@ def _only_numeric_column(table: TextTable, smiles_column: str) -> list[str]:
     others = [name for name in table.columns if name != smiles_column and name not in table.repeated]
     values, _ = parse_labels(table, others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
+    if len(numeric) > 1:  # a number that only names the row is not measured
+        numeric = [
+            name for name in numeric if not (name.lower() in ("id", "index") or name.lower().endswith(("_id", " id")))
+        ] or numeric
     if len(numeric) == 1:
         return numeric
     if not numeric and table.repeated:

@@ -18,7 +18,7 @@ __all__ = ["MolecularPropertyPipeline"]
 class MolecularPropertyPipeline(Pipeline):
     """Pipeline of ``transformers`` around :class:`~dc_graphsam.hf.pipeline.MoleculePredictor`.
 
-    Called with one SMILES, a list, or a generator it gives what the predictor gives; ``batch_size`` and ``progress`` may be
+    Called with one SMILES, a list, a generator, a data set or a table it gives what the predictor gives; ``batch_size`` and ``progress`` may be
     given to the call or to ``pipeline(…)``.
 
     Examples

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_range
+from dc_graphsam.hf.smiles_input import smiles_of
 from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
 from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, named_rows, predict_graphs, valid_text
 from dc_graphsam.predict.notes import Note, notes_of
@@ -66,14 +67,16 @@ class MoleculePredictor:
         return list(self.model.config.task_names)
 
     def __call__(
-        self, smiles: str | Iterable[str], *, batch_size: int | None = None, progress: bool = False
+        self, smiles: str | Iterable[Any], *, batch_size: int | None = None, progress: bool = False
     ) -> dict[str, Any] | list[dict[str, Any]] | Iterator[dict[str, Any]]:
         """Predict.
 
         Parameters
         ----------
         smiles
-            One SMILES, a list of them, or a generator, of which only a part is in memory at a time.
+            One SMILES; a list or an array of them; a generator, of which only a part is in memory at a time; anything with
+            ``len`` and places, such as the ``KeyDataset`` of ``transformers``; or a table with a column of SMILES: a pandas
+            ``DataFrame``, a ``datasets.Dataset``, or rows as dictionaries. Its column is found by the usual names.
         batch_size
             In place of that of the predictor.
         progress
@@ -82,31 +85,34 @@ class MoleculePredictor:
         Returns
         -------
         dict, list of dict, or generator of dict
-            As was given, in order: task name → probability of class 1, or value in label units. What cannot be predicted
-            has NaN for every task, and the reason under ``"error"``. What should be known about a prediction stands under
-            ``"note"``: an ignored text behind the SMILES, or what no molecule of the training set had.
+            As was given (one, many, a stream), in order: task name → probability of class 1, or value in label units. What
+            cannot be predicted has NaN for every task, and the reason under ``"error"``. What should be known about a
+            prediction stands under ``"note"``: an ignored text behind the SMILES, or what no molecule of the training set
+            had.
         """
         size = self.batch_size if batch_size is None else check_range("batch_size", batch_size, 1)
         if isinstance(smiles, str):
-            return self.predict([smiles], size)[0]
-        if not isinstance(smiles, Iterable):
-            raise InvalidArgumentError(f"smiles is of type {type(smiles).__name__}; accepted: str, list, generator")
+            return next(self._stream(iter([smiles]), size, 1, 1, progress=False))
         total = len(smiles) if hasattr(smiles, "__len__") else None
+        smiles = smiles_of(smiles)
         # A list is sorted by size in large pieces; of a stream the first results should not wait for a thousand molecules.
         piece = CHUNK_SIZE if total is not None else min(CHUNK_SIZE, 4 * size)
-        rows = self._stream(iter(smiles), size, piece, total, progress)
+        rows = self._stream(smiles, size, piece, total, progress)
         return rows if total is None else list(rows)
 
     def _stream(
         self, smiles: Iterator[str], batch_size: int, piece: int, total: int | None, progress: bool
     ) -> Iterator[dict[str, Any]]:
-        bar = None
+        from dc_graphsam.chem import ChiralityNotice
+
+        bar, notice = None, ChiralityNotice(self.feature_set)
         if progress:
             from tqdm.auto import tqdm
 
             bar = tqdm(total=total, unit=" mol")
         try:
             while chunk := list(islice(smiles, piece)):
+                notice.look_at(chunk)
                 yield from self.predict(chunk, batch_size)
                 if bar is not None:
                     bar.update(len(chunk))

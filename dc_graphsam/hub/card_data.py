@@ -114,7 +114,11 @@ def facts_of_runs(runs: Sequence[str | Path], name: str, *, license: str, source
             "parameters": run["model"]["parameters"],
             "released": run["model"]["released"],
             "changed": sorted(set(recipe) & set(config) - _OF_THE_DATA),
-            **{key: config[key] for key in ("position", "readout", "max_position_embeddings") if key in config},
+            **{
+                key: config[key]
+                for key in ("position", "readout", "max_position_embeddings", "feature_set")
+                if key in config
+            },
         },
         "task": task,
         "dataset": {key: about.get(key) for key in ("name", "source", "source_sha256", "split", "counts", "dropped")},

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from dc_graphsam.chem import FEATURE_SETS, get_feature_set
 from dc_graphsam.hub.card_data import summary
 from dc_graphsam.wording import md, number
 
@@ -57,6 +58,10 @@ def limits(f: dict[str, Any]) -> list[str]:
         out.append(
             f"Molecules of more than {f['model']['max_position_embeddings']} atoms are refused, with the reason."
         )
+    if f["model"].get("feature_set") in FEATURE_SETS and not get_feature_set(f["model"]["feature_set"]).has_chirality:
+        out.append(
+            f"The features ({f['model']['feature_set']}) do not tell R from S: both enantiomers of a molecule get one estimate."
+        )
     out.append("Stereochemistry, salts and tautomers count only as far as the featurized graph shows them.")
     out.append("Not for decisions about health or safety.")
     return out
@@ -67,7 +72,7 @@ def method_row(method: dict[str, Any], metrics: Sequence[str]) -> str:
     cells = [method["name"]]
     for metric in metrics:
         mean, spread, _ = summary(runs, metric)
-        cells.append(number(mean) + (f" ± {number(spread)}" if spread is not None else ""))
+        cells.append(number(mean) + (f" ± {number(spread, beside=mean)}" if spread is not None else ""))
     return " | ".join([*cells, str(len(runs)), ", ".join(str(run["seed"]) for run in runs)])
 
 
@@ -91,8 +96,9 @@ def comparison(f: dict[str, Any], title: str, greater_is_better: bool) -> str:
         better += (a > b) if greater_is_better else (a < b)
     difference = sum(own[s]["test"][metric] - adam[s]["test"][metric] for s in both) / len(both)
     seeds = f"{len(both)} common seed" + ("s" if len(both) > 1 else "")
+    shown = number(abs(difference), beside=max(abs(adam[seed]["test"][metric]) for seed in both))
     return (
-        f"Against Adam on the {seeds}: {title} {'+' if difference >= 0 else '−'}{number(abs(difference))} on average, "
+        f"Against Adam on the {seeds}: {title} {'+' if difference >= 0 else '−'}{shown} on average, "
         f"better on {better} of {len(both)}."
     )
 

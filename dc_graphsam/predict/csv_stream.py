@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.tables import SMILES_COLUMNS
 from dc_graphsam.data.text_format import SAMPLE, Records, check_text, encoding_of, format_of, line_end
 from dc_graphsam.exceptions import DCGraphSAMError, MissingDataError
@@ -86,6 +87,7 @@ class CsvStream:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        refuse_structures(self.path)
         self.name = str(path)
         with self._translated():
             with self._open() as binary:

@@ -172,9 +172,12 @@ def predict_smiles(
     >>> list(rows[0]), rows[1]["error"]
     (['logS'], 'cannot be parsed: unclosed ring')
     """
+    from dc_graphsam.chem import ChiralityNotice
+
     smiles = [smiles] if isinstance(smiles, str) else list(smiles)
     check_range("batch_size", batch_size, 1)
     feature_set = feature_set_of(model, processor)
+    ChiralityNotice(feature_set).look_at(smiles)
     out: list[dict[str, Any]] = []
     for start in range(0, len(smiles), CHUNK_SIZE):
         graphs = _featurize(smiles[start : start + CHUNK_SIZE], feature_set, num_workers)

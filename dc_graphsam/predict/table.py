@@ -148,6 +148,7 @@ def predict_csv(
     >>> predict_csv("runs/demo", "in.csv", "out.csv")  # doctest: +SKIP
     PredictionSummary(rows=1000, invalid=2, ...)
     """
+    from dc_graphsam.chem import ChiralityNotice
     from dc_graphsam.predict.csv_stream import CsvStream
     from dc_graphsam.predict.output import PredictionOutput, added_columns, digest_of_input, digest_of_model
 
@@ -162,6 +163,7 @@ def predict_csv(
         run = load_run(model)
         model, processor = run.model, run.processor
     feature_set = feature_set_of(model, processor)
+    notice = ChiralityNotice(feature_set)
     started = time.perf_counter()
     with CsvStream(input) as table:
         column = _smiles_index(table, smiles_column)
@@ -189,6 +191,7 @@ def predict_csv(
                     target.write(table.append_to_header(columns))
                 chunks = _chunks(table, column, chunk_size, skip=target.records)
                 for records, graphs in _featurized(chunks, feature_set, num_workers):
+                    notice.look_at(graph.smiles for graph in graphs)
                     values, why = predict_graphs(model, graphs, batch_size)
                     bad = [reason for reason in why if reason is not None]
                     notes = notes_of(model.config, graphs, why)

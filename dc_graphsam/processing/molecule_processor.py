@@ -17,10 +17,13 @@ from dc_graphsam.exceptions import (
     check_choice,
 )
 from dc_graphsam.repository.files import (
+    CONFIG,
     DOWNLOAD_OPTIONS,
     PROCESSOR,
     PROCESSOR_FORMAT,
+    check_processor,
     check_sums,
+    commit_of,
     fetch,
     processor_record,
 )
@@ -225,9 +228,10 @@ class MoleculeProcessor:
         MissingDataError
             If there is no such file.
         FeatureSetError
-            If it was written by a newer version, or its feature set is unknown here or has other widths.
+            If it was written by a newer version, its feature set is unknown here or has other widths, or the model beside
+            it reads other features.
         """
-        path = _resolve(pretrained_model_name_or_path, kwargs)
+        path, model_config = _resolve(pretrained_model_name_or_path, kwargs)
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
             version, feature_set = int(record.get("format_version", 1)), record["feature_set"]
@@ -247,10 +251,11 @@ class MoleculeProcessor:
                     f"{path} says {name} {record[name]}, feature set {feature_set!r} has {getattr(processor, name)} in this "
                     "version of dc_graphsam; install the version that wrote it"
                 )
+        check_processor(feature_set, model_config, str(pretrained_model_name_or_path))
         return processor
 
     def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload processor", **kwargs: Any) -> str:
-        """Upload ``processor_config.json`` to a repository on the Hub, made if needed.
+        """Upload ``processor_config.json`` to a repository on the Hub, made if needed, unless the model there does not fit.
 
         Parameters
         ----------
@@ -265,11 +270,17 @@ class MoleculeProcessor:
         -------
         str
             Address of the commit.
+
+        Raises
+        ------
+        FeatureSetError
+            The model in the repository reads other features.
         """
         from huggingface_hub import HfApi
 
         api = HfApi(token=kwargs.pop("token", None))
         repo = api.create_repo(repo_id, private=kwargs.pop("private", None), exist_ok=True)
+        check_processor(self.feature_set, _config_on_hub(api, repo.repo_id, kwargs.get("revision")), repo.repo_id)
         content = (json.dumps(self.to_dict(), indent=2) + "\n").encode()
         info = api.upload_file(
             path_or_fileobj=content,
@@ -290,18 +301,38 @@ class MoleculeProcessor:
         return f"{type(self).__name__}(feature_set={self.feature_set!r})"
 
 
-def _resolve(name: str | os.PathLike, kwargs: dict[str, Any]) -> Path:
-    """Local path of the file, downloaded if ``name`` is a repository."""
+def _resolve(name: str | os.PathLike, kwargs: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """Local path of the file, downloaded if ``name`` is a repository, and the configuration of the model beside it."""
     path = Path(name)
     if path.is_file():
-        return path
+        return path, {}
     if path.is_dir():
         if not (path / PROCESSOR).is_file():
             raise MissingDataError(
                 f"{path} has no {PROCESSOR}; save a processor there, or make one with MoleculeProcessor.for_model(model)"
             )
         found = path / PROCESSOR
+        config = path / CONFIG if (path / CONFIG).is_file() else None
     else:
-        found = fetch(name, PROCESSOR, **{key: kwargs[key] for key in DOWNLOAD_OPTIONS if key in kwargs})
+        options = {key: kwargs[key] for key in DOWNLOAD_OPTIONS if key in kwargs}
+        found = fetch(name, PROCESSOR, **options)
+        commit = commit_of(found, options.get("subfolder"))
+        config = fetch(name, CONFIG, optional=True, **(options | ({"revision": commit} if commit else {})))
     check_sums(found.parent, [PROCESSOR], str(name))
-    return found
+    return found, _read_object(config)
+
+
+def _config_on_hub(api: Any, repo_id: str, revision: str | None) -> dict[str, Any]:
+    """Configuration of the model that is in a repository now; empty if there is no model, or no repository."""
+    if not api.file_exists(repo_id, CONFIG, revision=revision):
+        return {}
+    return _read_object(fetch(repo_id, CONFIG, optional=True, token=api.token, revision=revision))
+
+
+def _read_object(path: Path | None) -> dict[str, Any]:
+    """A JSON object; anything else is not for the processor to refuse."""
+    try:
+        record = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        record = {}
+    return record if isinstance(record, dict) else {}

@@ -324,19 +324,22 @@ def _finite(value: Any) -> bool:
 
 
 def _show(value: Any, kind: str = "") -> str:
-    """Three decimals for metrics and probabilities up to 1, else three digits; a dash for what is not defined.
+    """Three decimals for metrics and probabilities up to 1, else, and where these say nothing, three digits; a dash for what
+    is not defined.
 
     >>> [_show(v) for v in (0.71, -12.345, 1234.5, float("nan"), -0.0)], _show(0.00123, "r2")
     (['0.710', '−12.3', '1,234', '–', '0.000'], '0.001')
+    >>> _show(3.21e-5), _show(3.21e-5, "probability"), _show(3.21e-14)
+    ('3.21e−05', '3.21e−05', '3.21e−14')
     """
     if not _finite(value):
         return "–"
-    if kind in (*GREATER_IS_BETTER, "probability"):
-        text = f"{value + 0.0:.3f}" if round(value, 3) else "0.000"
-    elif abs(value) < 5e-5:
-        text = "0.000" if abs(value) < 1e-12 else f"{value:.1e}"
+    if value == 0:
+        text = "0.000"
+    elif kind in (*GREATER_IS_BETTER, "probability") and round(value, 3):
+        text = f"{value:.3f}"
     else:
-        text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+        text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}" if abs(value) >= 1e-4 else f"{value:.2e}"
     return text.replace("-", "−")
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dc_graphsam.chem.feature_sets import FEATURE_SETS, get_feature_set
+from dc_graphsam.chem.feature_sets import FEATURE_SETS, fits, get_feature_set
 from dc_graphsam.exceptions import DCGraphSAMError, FeatureSetError, InvalidArgumentError, MissingDataError
+from dc_graphsam.repository.reach import reaches_hub
 
 __all__ = [
     "CONFIG",
@@ -23,7 +25,9 @@ __all__ = [
     "WEIGHTS",
     "DamagedFileError",
     "check_config",
+    "check_processor",
     "check_sums",
+    "commit_of",
     "fetch",
     "fetch_model",
     "processor_record",
@@ -38,7 +42,8 @@ CONFIG_FORMAT = 1
 # What is passed on to the download; everything else belongs to the model.
 DOWNLOAD_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "force_download", "subfolder")
 _SUM_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
+logger = logging.getLogger(__name__)
 
 
 class DamagedFileError(DCGraphSAMError):
@@ -80,6 +85,14 @@ def fetch(name: str | os.PathLike, file: str, *, optional: bool = False, **optio
 
     options = {key: value for key, value in options.items() if value is not None}
     revision = options.get("revision", "main")
+    unreachable = MissingDataError(
+        f"{name} (revision {revision!r}) is neither a folder nor a repository whose {file} is in the cache, and the "
+        f"Hub cannot be reached or may not be asked (offline mode)"
+    )
+    if not reaches_hub(str(name), file, subfolder=subfolder, **options):
+        if optional:
+            return None
+        raise unreachable
     try:
         return Path(hf_hub_download(str(name), file, subfolder=subfolder or None, **options))
     except errors.HFValidationError:
@@ -99,10 +112,7 @@ def fetch(name: str | os.PathLike, file: str, *, optional: bool = False, **optio
             raise MissingDataError(_refused(name)) from None
         if optional and refused is None:
             return None
-        raise MissingDataError(
-            f"{name} (revision {revision!r}) is neither a folder nor a repository whose {file} is in the cache, and the "
-            f"Hub cannot be reached or may not be asked (offline mode)"
-        ) from None
+        raise unreachable from None
     except errors.EntryNotFoundError:
         if optional:
             return None
@@ -158,11 +168,12 @@ def fetch_model(name: str | os.PathLike, kinds: Iterable[str], **options: Any) -
     path = fetch(name, CONFIG, **options)
     folder = path.parent
     if not Path(name).is_dir():
-        commit = _commit_of(path, options.get("subfolder"))
+        commit = commit_of(path, options.get("subfolder"))
         if commit is not None:
             options["revision"] = commit  # the other files are those of the same commit
+    check_sums(folder, [CONFIG], str(name))
     check_config(_read_config(path, name), str(name), kinds)
-    files = [CONFIG]
+    files = []
     try:
         fetch(name, WEIGHTS, **options)
         files.append(WEIGHTS)
@@ -174,14 +185,14 @@ def fetch_model(name: str | os.PathLike, kinds: Iterable[str], **options: Any) -
                 f"for reading them can run code"
             ) from None
         files += [_INDEX, *sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))]
-        for file in files[2:]:
+        for file in files[1:]:
             fetch(name, file, **options)
     fetch(name, SUMS, optional=True, **options)
     check_sums(folder, files, str(name))
     return folder
 
 
-def _commit_of(path: Path, subfolder: str | None) -> str | None:
+def commit_of(path: Path, subfolder: str | None) -> str | None:
     """The commit a file of the cache belongs to: ``…/snapshots/<commit>/…``."""
     parent = path.parents[len(Path(subfolder or "").parts)]
     return parent.name if parent.parent.name == "snapshots" else None
@@ -267,6 +278,38 @@ def check_feature_set(record: dict[str, Any], source: str) -> None:
             )
 
 
+def check_processor(feature_set: str, config: dict[str, Any], source: str) -> None:
+    """Refuse a processor that does not fit the model it lies beside.
+
+    Parameters
+    ----------
+    feature_set
+        That the processor makes.
+    config
+        Content of the model's ``config.json``; one that names no feature set fits everything.
+    source
+        Where both lie, for the message.
+
+    Raises
+    ------
+    FeatureSetError
+        The model reads other features.
+
+    Examples
+    --------
+    >>> check_processor("compt-chiral", {"feature_set": "compt"}, "someone/compt-bbbp")
+    Traceback (most recent call last):
+        ...
+    dc_graphsam.exceptions.FeatureSetError: the processor is made for feature set 'compt-chiral', the model in ...
+    """
+    wanted = config.get("feature_set")
+    if wanted is not None and not fits(wanted, feature_set):
+        raise FeatureSetError(
+            f"the processor is made for feature set {feature_set!r}, the model in {source} reads {wanted!r}; the one that fits "
+            f"is MoleculeProcessor({wanted!r})"
+        )
+
+
 def processor_record(feature_set: str) -> dict[str, Any]:
     """Content of ``processor_config.json`` for a feature set."""
     from dc_graphsam._version import __version__
@@ -307,9 +350,12 @@ def sums_of(folder: str | os.PathLike, files: Iterable[str] | None = None) -> st
 
 
 def check_sums(folder: str | os.PathLike, files: Iterable[str], source: str | None = None) -> None:
-    """Compare files with what ``SHA256SUMS`` beside them says, and with the name that the Hub's cache gave them.
+    """Find out whether files are whole.
 
-    A folder without sums, and a file that they do not list, pass.
+    A file of the Hub's cache bears the checksum that the Hub gave it: its name there. It holds whatever way the file came
+    to the Hub, be it a push of one part or an edit on its page, of which ``SHA256SUMS`` knows nothing. In other folders
+    ``SHA256SUMS`` speaks for the weights; configuration, processor and card may have been edited since. What neither lists
+    passes.
 
     Raises
     ------
@@ -326,15 +372,41 @@ def check_sums(folder: str | os.PathLike, files: Iterable[str], source: str | No
         )
     for file in files:
         path = folder / file
-        known = [wanted[file]] if file in wanted else []
-        blob = path.resolve()
-        if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
-            known.append(blob.name)  # the cache names an LFS file by its SHA-256
-        if known and any(_sha256(path) != digest for digest in known):
-            raise DamagedFileError(
-                f"{file} of {source or folder} is damaged: its SHA-256 is not the one it was published with; "
-                f"download it again (force_download=True)"
-            )
+        as_downloaded = _is_named_after_its_content(path)
+        if as_downloaded:
+            continue
+        as_published = None if file not in wanted else _sha256(path) == wanted[file]
+        if as_published or (as_downloaded is None and as_published is None):
+            continue
+        if as_downloaded is None and not _is_of_the_weights(file):
+            logger.info("%s of %s was edited after %s was written", file, source or folder, SUMS)
+            continue
+        raise DamagedFileError(
+            f"{file} of {source or folder} is damaged: its checksum is not the one it was published with; "
+            f"download it again (force_download=True)"
+            + ("" if as_downloaded is False else f", or, if it was replaced on purpose, remove {SUMS}")
+        )
+
+
+def _is_of_the_weights(file: str) -> bool:
+    return file.endswith((".safetensors", ".safetensors.index.json"))
+
+
+def _is_named_after_its_content(path: Path) -> bool | None:
+    """Whether a file of the Hub's cache is what its name says; ``None`` for one that has no such name.
+
+    The name is the SHA-256 of a large file, and of others what git calls them, or, from some mirrors, their SHA-1.
+    """
+    blob = path.resolve()
+    if blob.parent.name != "blobs":
+        return None
+    if _SHA256.fullmatch(blob.name):
+        return _sha256(blob) == blob.name
+    if _SHA1.fullmatch(blob.name):
+        data = blob.read_bytes()
+        names = (hashlib.sha1(head + data, usedforsecurity=False) for head in (b"blob %d\0" % len(data), b""))
+        return any(name.hexdigest() == blob.name for name in names)
+    return None
 
 
 def _sha256(path: Path) -> str:

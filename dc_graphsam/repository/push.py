@@ -8,6 +8,7 @@ import os
 import re
 
 from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError
+from dc_graphsam.repository.reach import no_connection
 
 __all__ = ["REPO_NAME", "check_repo_name", "push_files", "refuse_secrets"]
 
@@ -53,17 +54,8 @@ def push_files(
                 f"the Hub refuses to write to {repo} ({first}); log in with a token that may: hf auth login"
             ) from None
         raise DCGraphSAMError(f"{repo} cannot be written: {first}") from None
-    except (errors.OfflineModeIsEnabled, *_no_connection()) as error:
+    except (errors.OfflineModeIsEnabled, *no_connection()) as error:
         raise DCGraphSAMError(f"{repo} cannot be written: the Hub cannot be reached ({error})") from None
-
-
-def _no_connection() -> tuple[type[Exception], ...]:
-    """What the client raises when there is no connection; its HTTP library was renamed."""
-    try:
-        from httpx2 import TransportError
-    except ImportError:
-        from httpx import TransportError
-    return (TransportError,)
 
 
 def check_repo_name(repo: str) -> str:

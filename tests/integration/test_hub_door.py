@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import socket
+import time
 
 import pytest
 
@@ -202,12 +204,82 @@ def test_a_corrupted_download_is_not_loaded(lfs, ann, reader, hub, hub_tools, ex
         ann.run(f"publish_run(RUN, {name!r})")
         hub.lfs = before
     hub.fault("GET", "/cdn/" if lfs else "/model.safetensors", "flip")
-    with pytest.raises(hub_tools.ClientError, match="model.safetensors of .* is damaged: its SHA-256") as e:
+    with pytest.raises(hub_tools.ClientError, match="model.safetensors of .* is damaged: its checksum") as e:
         predict(reader, name)
     assert e.value.kind == "DamagedFileError"
     with pytest.raises(hub_tools.ClientError, match="is damaged"):  # nor later, from the cache
         reader.run(f"CoMPTForPropertyPrediction.from_pretrained({name!r})")
     assert same(predict(reader, name, ", force_download=True"), expected)
+
+
+@pytest.mark.parametrize("file", ["config.json", "processor_config.json"])
+def test_a_corrupted_small_file_is_not_used(file, ann, reader, hub, hub_tools, expected):
+    name = f"ann/small-{file.split('_')[0].split('.')[0]}"
+    ann.run(f"publish_run(RUN, {name!r})")
+    hub.fault("GET", f"{name}/resolve/.*/{file}", "flip")
+    with pytest.raises(hub_tools.ClientError, match=f"{file} of .* is damaged: its checksum") as e:
+        predict(reader, name)
+    assert e.value.kind == "DamagedFileError"
+    assert same(predict(reader, name, ", force_download=True"), expected)
+
+
+def test_a_repository_may_be_changed_part_by_part(ann, reader, hub, hub_tools, run, expected, tmp_path):
+    """Pushes of one part, edits on the page, and weights that another program put there."""
+    name = "ann/parts"
+    start = f"""
+import dc_graphsam as d
+from huggingface_hub import HfApi
+model = d.CoMPTForPropertyPrediction.from_pretrained(RUN)
+processor = d.MoleculeProcessor.from_pretrained(RUN)
+name = {name!r}
+"""
+    ann.run(start + "model.push_to_hub(name)")
+    assert same(predict(reader, name), expected)
+    ann.run("result = str(processor.push_to_hub(name))")
+    assert same(predict(reader, name), expected)
+    record = json.loads(hub.files(name)["processor_config.json"])
+    hub.write(name, {"processor_config.json": json.dumps(record).encode()})  # another layout, so other bytes
+    record = json.loads(hub.files(name)["config.json"])
+    hub.write(name, {"config.json": json.dumps({**record, "note": "edited"}).encode(), "README.md": b"# Another card"})
+    assert same(predict(reader, name), expected)
+    assert reader.run(f"result = type(MoleculeProcessor.from_pretrained({name!r})).__name__") == "MoleculeProcessor"
+    ann.run(f"""
+import torch
+with torch.no_grad():
+    model.classifier.bias += 1
+model.save_pretrained({str(tmp_path)!r})
+HfApi().upload_file(path_or_fileobj={str(tmp_path / "model.safetensors")!r}, path_in_repo="model.safetensors", repo_id=name)
+processor.push_to_hub(name)
+rows = d.pipeline(model=model, device="cpu")({SMILES!r})
+""")
+    shifted = ann.run("result = rows")
+    assert not same(shifted, expected) and same(predict(reader, name), shifted)
+    hub.fault("GET", "/cdn/", "flip")
+    with pytest.raises(hub_tools.ClientError, match="model.safetensors of .* is damaged: its checksum"):
+        predict(reader, name, ", force_download=True")
+    assert same(predict(reader, name, ", force_download=True"), shifted)
+    ann.run("model.push_to_hub(name)")  # after which the sums are right again
+    assert hub.files(name)["SHA256SUMS"].count(b"\n") >= 3 and same(predict(reader, name), shifted)
+
+
+def test_a_processor_that_does_not_fit_the_model_is_refused(ann, reader, hub, hub_tools, run):
+    name = "ann/misfit"
+    ann.run(f"""
+import dc_graphsam as d
+d.CoMPTForPropertyPrediction.from_pretrained(RUN).push_to_hub({name!r})
+""")
+    before = hub.repo(name).refs["main"]
+    wrong = "made for feature set 'compt-chiral', the model in ann/misfit reads 'compt-own-slot'"
+    with pytest.raises(hub_tools.ClientError, match=wrong) as e:
+        ann.run(f"d.MoleculeProcessor('compt-chiral').push_to_hub({name!r})")
+    assert e.value.kind == "FeatureSetError" and hub.repo(name).refs["main"] == before
+    ann.run("d.MoleculeProcessor('compt-chiral').push_to_hub('ann/processor-alone')")  # no model there, or not yet
+    alone = hub.files("ann/processor-alone")["processor_config.json"]
+    hub.write(name, {"processor_config.json": alone})
+    for code in (f"pipeline({name!r})", f"MoleculeProcessor.from_pretrained({name!r})"):
+        with pytest.raises(hub_tools.ClientError, match=wrong) as e:
+            reader.run(code)
+        assert e.value.kind == "FeatureSetError"
 
 
 def test_a_download_that_breaks_off_goes_on(ann, reader, hub, expected):
@@ -225,6 +297,46 @@ def test_a_server_that_cannot_be_reached(hub_tools, ann, run):
     with pytest.raises(hub_tools.ClientError, match="ann/lost cannot be written: the Hub cannot be reached"):
         ann.run("from dc_graphsam.hub.publish import push_files; push_files({'a.txt': b'a'}, 'ann/lost', 'x')")
     ann.run("constants.ENDPOINT = kept")
+
+
+@pytest.mark.parametrize("address", ["nobody listens", "nobody answers", "no such name"])
+def test_without_network_and_cache_it_fails_soon(address, program, tmp_path, monkeypatch):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        if address == "nobody answers":
+            silent.listen()
+        url = (
+            "http://no-such-host.invalid"
+            if address == "no such name"
+            else f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        for name, value in {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}.items():
+            monkeypatch.setenv(name, value)
+        (tmp_path / "in.csv").write_text("smiles\nCCO\n")
+        started = time.monotonic()
+        process = program.start("predict", "--model", "ann/x", "--input", "in.csv", "--output", "out.csv", cwd=tmp_path)
+        first = process.stderr.readline()
+        assert first == "looking for ann/x on the Hub …\n" and process.poll() is None
+        asked = time.monotonic()
+        _, rest = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert time.monotonic() - asked < 7, "five seconds, and those that a busy machine needs"
+        assert rest.splitlines()[-1].startswith(
+            "dc-graphsam: ann/x (revision 'main') is neither a folder nor a repository"
+        )
+        assert ("does not answer yet" in rest) == (address == "nobody answers")
+        assert "Retry" not in rest and time.monotonic() - started < 20
+
+
+def test_without_network_the_cache_is_enough(hub_tools, run, expected, tmp_path):
+    with hub_tools.HubServer() as gone:
+        gone.add_user("ann", "hf_ann")
+        with hub_tools.HubClient(gone, tmp_path / "home", token="hf_ann") as client:
+            client.run("from dc_graphsam import pipeline\nfrom dc_graphsam.hub.publish import publish_run")
+            client.run(f"publish_run({str(run)!r}, 'ann/kept')")
+            assert same(predict(client, "ann/kept"), expected)
+            gone.stop()
+            assert same(predict(client, "ann/kept"), expected)
 
 
 def test_a_client_with_xet_pushes_and_pulls(hub_tools, run, expected, tmp_path):

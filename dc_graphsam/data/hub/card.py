@@ -132,7 +132,13 @@ def _task_row(index: int, task: str, facts: Mapping[str, Mapping[str, Any]], cla
     for part in facts.values():
         measured = part["measured"][index]
         mean, std = part["mean"][index], part["std"][index]
-        value = "–" if not measured else f"{mean:.3f}" if classes else f"{mean:.4g} ± {std:.3g}"
+        value = (
+            "–"
+            if not measured
+            else (f"{mean:.3f}" if mean == 0 or mean >= 1e-3 else f"{mean:.3g}")
+            if classes
+            else f"{mean:.4g} ± {std:.3g}"
+        )
         cells += [f"{measured:,}", value]
     return f"| {_cell(task)} | {' | '.join(cells)} |"
 

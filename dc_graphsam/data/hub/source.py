@@ -7,10 +7,13 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dc_graphsam.data.cache import file_digest
+from dc_graphsam.data.hub.typed import with_fixed_types
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError
 
 __all__ = ["RECORD_FILE", "Source", "batches", "open_source"]
@@ -96,6 +99,8 @@ def batches(part: Any, size: int = BATCH) -> Iterator[Any]:
 def _open_local(path: Path, config_name: str | None, streaming: bool) -> Source:
     import datasets
 
+    refuse_structures(path)
+
     if path.is_file():
         suffix = next((suffix for suffix in path.suffixes[::-1] if suffix in _READERS), None)
         if suffix is None:
@@ -103,12 +108,12 @@ def _open_local(path: Path, config_name: str | None, streaming: bool) -> Source:
                 f"{path} is no table; accepted: {', '.join(_READERS)}, or a folder of such files"
             )
         options = {"sep": "\t"} if suffix == ".tsv" else {}
-        make = lambda: datasets.load_dataset_builder(_READERS[suffix], data_files=str(path), **options)  # noqa: E731
+        make = partial(datasets.load_dataset_builder, _READERS[suffix], data_files=str(path), **options)
         name, folder = path.name.split(".")[0], path.parent
     else:
-        make = lambda: datasets.load_dataset_builder(str(path), config_name)  # noqa: E731
+        make = partial(datasets.load_dataset_builder, str(path), config_name)
         name, folder = path.resolve().name, path
-    builder = _reading(str(path), make)
+    builder = _reading(str(path), lambda: with_fixed_types(make))
     files = {str(split): list(map(str, listed)) for split, listed in (builder.config.data_files or {}).items()}
     parts = {split: builder.as_streaming_dataset(split) for split in files}
     digest = None if streaming else _digest(files)
@@ -124,10 +129,13 @@ def _open_hub(
 
     if datasets.config.HF_HUB_OFFLINE:
         return _open_downloaded(name, config_name, revision, streaming)
-    loaded = _reading(
-        name,
-        lambda: datasets.load_dataset(name, config_name, revision=revision, token=token, streaming=streaming),
-    )
+    make = partial(datasets.load_dataset_builder, name, config_name, revision=revision, token=token)
+    builder = _reading(name, lambda: with_fixed_types(make))
+    if streaming:
+        loaded = _reading(name, builder.as_streaming_dataset)
+    else:
+        _reading(name, builder.download_and_prepare)
+        loaded = builder.as_dataset()
     parts = {str(split): part for split, part in loaded.items()}
     digest = None
     if not streaming:
@@ -160,7 +168,11 @@ def _reading(name: str, action: Any) -> Any:
 
     try:
         return action()
+    except InvalidArgumentError:
+        raise
     except (DatasetsError, HfHubHTTPError, OSError) as error:
+        if isinstance(error.__cause__, InvalidArgumentError):  # of a row, while all are read
+            raise error.__cause__ from None
         reason = " ".join(str(error).split())
         raise MissingDataError(f"{name} cannot be loaded: {reason}") from error
     except RuntimeError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
-from dc_graphsam.chem.feature_sets import get_feature_set
+from dc_graphsam.chem.feature_sets import fits, get_feature_set
 from dc_graphsam.chem.table_feature_sets import is_table_feature_set
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
 from dc_graphsam.models.common.seen_rows import seen_in_rows
@@ -30,7 +30,7 @@ UNKNOWN_BONDS = ("own-slot", "as-aromatic")
 LOSSES = ("bce", "rmse", "mse", "mae")
 MESSAGE_ENGINES = ("auto", "torch", "dgl")
 
-_FEATURE_SET = {"own-slot": "compt-own-slot", "as-aromatic": "compt"}
+_FEATURE_SETS = {"own-slot": ("compt-own-slot", "compt-chiral"), "as-aromatic": ("compt",)}  # the default first
 
 # layers, heads, kernel, norm, head layers, tasks, loss: the settings table of the released code (utils.py, get_options).
 _RELEASED = {
@@ -103,8 +103,8 @@ class CoMPTConfig(PretrainedConfig):
         ``"auto"``, ``"torch"`` or ``"dgl"`` for the sum over bonds. ``"auto"`` takes the fastest: the fused kernels of a CPU
         where they can be used, else torch.
     node_feature_size, edge_feature_size, feature_set
-        Filled from ``unknown_bond``, unless ``feature_set`` names the features of a table of graphs, such as
-        ``"table-9-3"`` (see :func:`~dc_graphsam.data.load_graph_dataset`): then the widths follow from the name.
+        Filled from ``unknown_bond``, unless ``feature_set`` is ``"compt-chiral"`` (with ``"own-slot"``: also R or S of every
+        stereocentre) or names the features of a table of graphs, such as ``"table-9-3"`` (see :func:`~dc_graphsam.data.load_graph_dataset`): then the widths follow from the name.
     task_names, task_type, metric, dataset
         What the logits mean, see :class:`dc_graphsam.tasks.TaskSpec`.
     label_mean, label_std
@@ -232,9 +232,9 @@ class CoMPTConfig(PretrainedConfig):
 
     def _derive(self) -> None:
         if self.feature_set is None:
-            self.feature_set = _FEATURE_SET[self.unknown_bond]
+            self.feature_set = _FEATURE_SETS[self.unknown_bond][0]
         if not is_table_feature_set(self.feature_set):
-            check_choice("feature_set", self.feature_set, [_FEATURE_SET[self.unknown_bond]])
+            check_choice("feature_set", self.feature_set, _FEATURE_SETS[self.unknown_bond])
         features = get_feature_set(self.feature_set)
         for name in ("node_feature_size", "edge_feature_size"):
             width = getattr(features, name)
@@ -272,7 +272,7 @@ class CoMPTConfig(PretrainedConfig):
 
     def accepts_feature_set(self, name: str) -> bool:
         """Whether a model of this configuration can read features of that set."""
-        return name == self.feature_set or (self.feature_set == "compt" and name == "compt-own-slot")
+        return fits(self.feature_set, name)
 
     @classmethod
     def released(cls, dataset: str, **overrides: Any) -> CoMPTConfig:
@@ -333,7 +333,7 @@ class CoMPTConfig(PretrainedConfig):
         }
         if spec.feature_set == "compt":
             settings["unknown_bond"] = "as-aromatic"
-        elif is_table_feature_set(spec.feature_set):
+        elif is_table_feature_set(spec.feature_set) or spec.feature_set in _FEATURE_SETS["own-slot"][1:]:
             settings["feature_set"], settings["unknown_bond"] = spec.feature_set, "own-slot"
         if spec.task_type == "regression":
             settings["loss"] = "mae" if spec.metric == "mae" else "rmse"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdPartialCharges
+from rdkit.Chem import rdCIPLabeler, rdPartialCharges
 
 HYBRIDIZATIONS = ["SP", "SP2", "SP3", "SP3D", "SP3D2"]
 BOND_TYPES = ["SINGLE", "DOUBLE", "TRIPLE", "AROMATIC"]
@@ -43,6 +43,10 @@ def atom_row(atom):
     )
 
 
+def chirality_row(atom):
+    return one_hot(atom.GetProp("_CIPCode") if atom.HasProp("_CIPCode") else "", ["R", "S", "r", "s"], 5)
+
+
 def bond_row(bond, own_slot):
     kind = str(bond.GetBondType())
     row = one_hot(kind, BOND_TYPES, 4)
@@ -66,7 +70,7 @@ def distance_matrix(molecule):
 
 
 def reference_graph(smiles, feature_set="compt-own-slot"):
-    own_slot = feature_set == "compt-own-slot"
+    own_slot = feature_set != "compt"
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
         rdPartialCharges.ComputeGasteigerCharges(molecule)
@@ -75,8 +79,12 @@ def reference_graph(smiles, feature_set="compt-own-slot"):
         i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
         edges += [(i, j), (j, i)]
         features += [bond_row(bond, own_slot)] * 2
+    nodes = [atom_row(atom) for atom in molecule.GetAtoms()]
+    if feature_set == "compt-chiral":
+        rdCIPLabeler.AssignCIPLabels(molecule)
+        nodes = [row + chirality_row(atom) for row, atom in zip(nodes, molecule.GetAtoms(), strict=True)]
     return SimpleNamespace(
-        node_features=np.array([atom_row(atom) for atom in molecule.GetAtoms()], np.float32),
+        node_features=np.array(nodes, np.float32),
         edge_index=np.array(edges, np.int64).reshape(-1, 2).T,
         edge_features=np.array(features, np.float32).reshape(len(edges), 14 if own_slot else 13),
         distance=distance_matrix(molecule),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingDataError
+from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingColumnError, MissingDataError
 from dc_graphsam.hf import MoleculePredictor, MoleculeProcessor, predict_smiles
 from dc_graphsam.hf.pipeline import pipeline
 from dc_graphsam.repository.bundled import BUNDLED, bundled_models
@@ -32,6 +32,81 @@ def test_one_smiles_a_list_and_a_generator(predict):
     assert [row[TASK] for row in stream] == pytest.approx([row[TASK] for row in rows], abs=1e-5)
     assert predict([]) == []
     assert predict(tuple(SMILES)) == rows
+
+
+def same_values(rows, expected):
+    return [row[TASK] for row in rows] == pytest.approx([row[TASK] for row in expected], abs=1e-5)
+
+
+def test_data_sets_and_tables(predict):
+    import numpy as np
+    import pandas
+    import torch
+    import transformers
+    from datasets import Dataset
+    from transformers.pipelines.pt_utils import KeyDataset
+
+    expected = predict(SMILES)
+    data = Dataset.from_dict({"id": [1, 2, 3, 4], "SMILES": SMILES, "name": list("abcd")})
+
+    class Places(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, place):
+            return SMILES[place]
+
+    frame = pandas.DataFrame({"id": [1, 2, 3, 4], "SMILES": SMILES}, index=[7, 7, 8, 9])
+    for given in (
+        KeyDataset(data, "SMILES"),
+        data,
+        data["SMILES"],
+        Places(),
+        frame,
+        frame["SMILES"],
+        np.array(SMILES),
+        [{"canonical_smiles": text, "x": 1} for text in SMILES],
+    ):
+        rows = predict(given)
+        assert isinstance(rows, list) and same_values(rows, expected), type(given)
+    stream = predict(data.to_iterable_dataset())
+    assert not isinstance(stream, list) and same_values(list(stream), expected)
+    theirs = transformers.pipeline(
+        "molecular-property-prediction", model=str(BUNDLED / "compt-esol-small"), device="cpu"
+    )
+    assert same_values(list(theirs(KeyDataset(data, "SMILES"))), expected)
+    assert same_values(list(theirs(frame)), expected)
+
+
+def test_a_table_without_smiles(predict):
+    import pandas
+
+    with pytest.raises(MissingColumnError, match="has no column 'smiles'. It has: id, name"):
+        predict(pandas.DataFrame({"id": [1], "name": ["a"]}))
+    with pytest.raises(InvalidArgumentError, match="smiles is of type dict; accepted: str, list, generator, data set"):
+        predict({"smiles": ["CCO"]})
+
+
+def test_enantiomers_are_not_told_apart_in_silence(predict, caplog, regression_data, make_compt):
+    pair = ["C[C@H](N)C(=O)O", "C[C@@H](N)C(=O)O"]
+    for call in (
+        lambda: predict(pair * 3),
+        lambda: predict(pair[0]),
+        lambda: predict_smiles(predict.model, None, pair),
+    ):
+        caplog.clear()
+        call()
+        (record,) = caplog.records
+        assert (
+            "R and S are asked for (e.g. C[C@H](N)C(=O)O), but the model's features (compt-own-slot)" in record.message
+        )
+    caplog.clear()
+    predict(["CCO", "C[C@H](C)O", "C/C=C/C", "C[C@H"])
+    chiral = pipeline(model=make_compt(regression_data, feature_set="compt-chiral"), device="cpu")
+    left, right = chiral(pair)
+    assert not caplog.records and abs(left["size"] - right["size"]) > 1e-6
+    left, right = predict(pair)
+    assert left[TASK] == pytest.approx(right[TASK], abs=1e-5)
 
 
 def test_the_bundled_model_knows_chemistry(predict):
@@ -128,21 +203,21 @@ def test_wrong_use(arguments, error, message):
 
 
 def test_smiles_of_a_wrong_type(predict):
-    with pytest.raises(InvalidArgumentError, match="smiles is of type int; accepted: str, list, generator"):
+    with pytest.raises(
+        InvalidArgumentError, match="smiles is of type int; accepted: str, list, generator, data set, DataFrame"
+    ):
         predict(7)
 
 
 def test_the_bundled_model_is_small_whole_and_has_a_card():
     from dc_graphsam.hub.card import ModelCard
-    from dc_graphsam.repository.files import check_sums
+    from dc_graphsam.repository.files import sums_of
 
     assert bundled_models() == ["compt-esol-small"]
     folder = BUNDLED / "compt-esol-small"
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 2 << 20
-    names = [str(path.relative_to(folder)) for path in files]
-    check_sums(folder, [name for name in names if name != "SHA256SUMS"])
-    assert len((folder / "SHA256SUMS").read_text().splitlines()) == len(files) - 1
+    assert sums_of(folder) == (folder / "SHA256SUMS").read_text()
     assert ModelCard.read(folder).facts["name"] == "compt-esol-small"
 
 
