@@ -21,7 +21,11 @@ _WORDS = {
     "bond_type": "bond type",
     "stereo": "bond stereo",
 }
-_FLAGS = {"aromatic": "aromatic atoms", "in_ring": "rings", "bond_type_other": "a bond that is none of the listed types"}
+_FLAGS = {
+    "aromatic": "aromatic atoms",
+    "in_ring": "rings",
+    "bond_type_other": "a bond that is none of the listed types",
+}
 _IMPLIED = ("bond type AROMATIC", _FLAGS["in_ring"], "hybridization SP2")  # by aromatic atoms
 
 

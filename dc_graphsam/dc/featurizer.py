@@ -138,7 +138,6 @@ class GraphTransformerFeaturizer(deepchem.feat.MolecularFeaturizer):
         more = f" and {len(failed) - _SHOWN} more, see failures" if len(failed) > _SHOWN else ""
         logger.warning("%d of %d molecules could not be featurized: index %s%s", len(failed), given, shown, more)
 
-
     def _report_ignored(self, molecules: list[Any], features: np.ndarray) -> None:
         """Names behind SMILES are no part of the molecule; a warning says so."""
         ignored = [

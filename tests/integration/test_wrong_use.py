@@ -160,12 +160,12 @@ def test_binary_files_and_hostile_names_put_no_control_characters_on_the_termina
 
 def test_hostile_cells_put_no_control_characters_on_the_terminal(run, capsys):
     (run.parent / "x.csv").write_text("smiles,y\nCC \x1b[31mred,1\nC\x1bC,2\n\x07,3\nCCO,4\n")
-    assert main("predict --model run --input x.csv --output o.csv".split()) == 0
+    assert main(["predict", "--model", "run", "--input", "x.csv", "--output", "o.csv"]) == 0
     said = capsys.readouterr()
     assert all(line.isprintable() for line in (said.out + said.err).splitlines())
     cells = [line.split(",", 3)[3] for line in (run.parent / "o.csv").read_text().splitlines()]
     assert all(cell.isprintable() for cell in cells)
-    main("train --data x.csv --target y --output out --epochs 1".split())
+    main(["train", "--data", "x.csv", "--target", "y", "--output", "out", "--epochs", "1"])
     said = capsys.readouterr()
     assert all(line.isprintable() for line in (said.out + said.err).splitlines())
 

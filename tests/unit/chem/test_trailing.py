@@ -10,8 +10,21 @@ from dc_graphsam.chem.parse import parse_smiles
 from dc_graphsam.chem.trailing import ignored_text, looks_like_smiles
 from dc_graphsam.exceptions import InvalidSmilesError
 
-NAMES = ["ethanol", "acetic acid", "CHEMBL25", "12", "(R)-ibuprofen", "1,2-dichloroethane", "Z1 & co", "ünïcode", "[1,1'-x]"]
-PIECES = ["=cO)C(C)C", "O", "CC", "c1ccccc1", ")C", "]C", "(C", "/C=C/C", "-C", "[Na+]", "O C C", "C1CC1 C"]
+NAMES = [
+    "ethanol",
+    "acetic acid",
+    "CHEMBL25",
+    "12",
+    "(R)-ibuprofen",
+    "1,2-dichloroethane",
+    "Z1 & co",
+    "ünïcode",
+    "[1,1'-x]",
+    "C1",
+    "b",
+    "Cocoon",
+]
+PIECES = ["=cO)C(C)C", "O", "CC", "c1ccccc1", ")C", "]C", "(C", "/C=C/C", "-C", "[Na+]", "O C C", "C1CC1 C", "c1cccc"]
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u200b", "  "])
@@ -50,6 +63,8 @@ def test_what_is_wrong_with_the_molecule_itself_is_said_first():
     assert error.reason == "cannot be parsed: unclosed ring"
 
 
-@pytest.mark.parametrize("smiles", ["CCO", "[13CH3][C@@H]1CC%12CC%12N1", "C/C=C\\\\Cl", "[Na+].[Cl-]", "N->[Fe]", "*C~C", "[#6]"])
+@pytest.mark.parametrize(
+    "smiles", ["CCO", "[13CH3][C@@H]1CC%12CC%12N1", "C/C=C\\\\Cl", "[Na+].[Cl-]", "N->[Fe]", "*C~C", "[#6]"]
+)
 def test_real_smiles_look_like_smiles(smiles):
     assert looks_like_smiles(smiles)

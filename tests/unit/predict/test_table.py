@@ -159,7 +159,16 @@ def by_smiles(path, delimiter=","):
 def test_no_text_behind_a_smiles_changes_the_molecule_without_a_word(model, tmp_path):
     source = write_table(
         tmp_path / "in.csv",
-        ["CCO ethanol", '"COC =cO)C(C)C"', '"CC\nO"', "CCO |$a;b;c$|", '"CCO |$a;b;c$| name"', " CCO ", "CC |$a", "CC O"],
+        [
+            "CCO ethanol",
+            '"COC =cO)C(C)C"',
+            '"CC\nO"',
+            "CCO |$a;b;c$|",
+            '"CCO |$a;b;c$| name"',
+            " CCO ",
+            "CC |$a",
+            "CC O",
+        ],
     )
     done = predict_csv(model, source, tmp_path / "out.csv")
     rows = read(tmp_path / "out.csv")[1:]
