@@ -15,6 +15,7 @@ _FIRST = re.compile(r"[\s\ufeff\u200b\u2060]+")
 _EXTENSION = re.compile(r"\|[^|]*\|")
 _ATOM = r"(?:\[[0-9A-Za-z@+\-:*#.]+\]|Cl|Br|[BCNOPSFI*]|[bcnops])"
 _SMILES = re.compile(rf"{_ATOM}(?:{_ATOM}|[-=#$:/\\.~()]|->|<-|%\d\d|%\(\d+\)|\d)*").fullmatch
+_AROMATIC_RING = re.compile(r"[bcnops][0-9%]").search
 _BOND_FIRST = re.compile(r"(?:[=#$:/\\~.)@\]]|-[A-Za-z\[])").match  # no name begins like this
 
 
@@ -118,7 +119,9 @@ def damage(rest: str) -> str | None:
     """
     if rest.startswith("|"):
         return f"{shown(rest)} behind it is no CXSMILES block, which ends with '|'"
-    if continues(rest) or looks_like_smiles("".join(_FIRST.split(rest))):
+    joined = "".join(_FIRST.split(rest))
+    # behind a whole molecule a piece of it closes its own rings; C1 and co are names
+    if continues(rest) or is_closed_smiles(joined) or (looks_like_smiles(joined) and _AROMATIC_RING(joined)):
         return f"a blank inside: {shown(rest)} behind it reads like its continuation"
     return None
 

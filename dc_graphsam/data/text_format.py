@@ -92,15 +92,15 @@ def check_text(sample: bytes, source: str | Path) -> None:
     dc_graphsam.exceptions.InvalidArgumentError: my.csv is not a text table; accepted: .csv, .tsv, .smi, each also .gz
     """
     encoding = encoding_of(sample)
-    plain = sample
-    if encoding != "utf-8":
+    if encoding == "utf-8":
+        size, zeros = len(sample), b"\0" in sample
+        strange = size - len(sample.translate(None, _CONTROL))
+    else:
         text = sample.decode(encoding, "replace")
-        plain = (
-            b"\0" if "\0" in text or text.count("\ufffd") > max(1, 0.1 * len(text)) else text.encode("utf-8", "replace")
-        )
-    strange = len(plain) - len(plain.translate(None, _CONTROL))
-    noise = strange > max(_STRAY, _CONTROL_SHARE * len(plain))
-    if plain.startswith(_MAGIC) or _BZIP2(plain) or b"\0" in plain or noise:
+        size, zeros = len(text), "\0" in text
+        strange = sum(not (c.isprintable() or c.isspace() or c == _BOM) for c in text)
+    noise = strange > max(_STRAY, _CONTROL_SHARE * size)
+    if sample.startswith(_MAGIC) or _BZIP2(sample) or zeros or noise:
         raise InvalidArgumentError(f"{source} is not a text table; accepted: .csv, .tsv, .smi, each also .gz")
 
 
@@ -224,9 +224,9 @@ def _is_header(line: str, below: list[str], separator: str | None, known: Collec
         cells = _words(line[1:]) if delimiter == BLANKS else _cells(line[1:], delimiter)
         others = _words(row) if delimiter == BLANKS else _cells(row, delimiter)
         names = [cell.strip().lower() for cell in cells]
-        if any(name in known or (delimiter != BLANKS and name.endswith("smiles")) for name in names):
-            if not row or len(cells) == len(others):
-                return True
+        named = any(name in known or (delimiter != BLANKS and name.endswith("smiles")) for name in names)
+        if named and (not row or len(cells) == len(others)):
+            return True
     return False
 
 

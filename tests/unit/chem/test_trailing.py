@@ -20,8 +20,11 @@ NAMES = [
     "Z1 & co",
     "ünïcode",
     "[1,1'-x]",
+    "C1",
+    "b",
+    "Cocoon",
 ]
-PIECES = ["=cO)C(C)C", "O", "CC", "c1ccccc1", ")C", "]C", "(C", "/C=C/C", "-C", "[Na+]", "O C C", "C1CC1 C"]
+PIECES = ["=cO)C(C)C", "O", "CC", "c1ccccc1", ")C", "]C", "(C", "/C=C/C", "-C", "[Na+]", "O C C", "C1CC1 C", "c1cccc"]
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u200b", "  "])

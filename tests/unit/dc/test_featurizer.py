@@ -29,6 +29,14 @@ def test_graphs_are_those_of_the_package_and_belong_to_the_caller(dc):
     assert graph.feature_set == "compt-own-slot" and graph.num_nodes == 1
 
 
+def test_text_behind_a_smiles_is_reported_and_a_piece_of_one_is_a_failure(caplog):
+    featurizer = GraphTransformerFeaturizer()
+    X = featurizer.featurize(["CCO ethanol", "COC =cO)C", "CC |$a;b$|"])
+    assert [getattr(x, "num_nodes", 0) for x in X] == [3, 0, 2]
+    assert "text behind the SMILES ignored in 1 of 3 molecules: index 0 ('ethanol')" in caplog.text
+    assert [row.row for row in featurizer.failures] == [1]
+
+
 def test_to_dgl_graph(recwarn):
     pytest.importorskip("dgl")
     graph = GraphTransformerFeaturizer().featurize("CCO")[0].to_dgl_graph()

@@ -127,3 +127,11 @@ def test_missing_and_broken_files(tmp_path):
 def test_for_model_wants_a_molecular_model():
     with pytest.raises(InvalidArgumentError, match="Linear does not name a feature set; accepted: a molecular model"):
         MoleculeProcessor.for_model(torch.nn.Linear(1, 1))
+
+
+def test_text_behind_a_smiles_is_reported_and_a_piece_of_one_is_refused(caplog):
+    batch = MoleculeProcessor()(["CCO ethanol", "CC"])
+    assert batch["node_mask"].sum(1).tolist() == [3, 2]
+    assert "text behind 1 of 2 SMILES ignored: 0 ('ethanol')" in caplog.text
+    with pytest.raises(InvalidSmilesError, match="reads like its continuation"):
+        MoleculeProcessor()(["COC =cO)C"])
