@@ -9,7 +9,17 @@ from collections.abc import Mapping, Sequence
 
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
 
-METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+METRIC_NAMES = {
+    "roc_auc": "ROC-AUC",
+    "prc_auc": "PRC-AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "roc_auc_ovr": "ROC-AUC (one against the rest)",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+}
 
 
 def say(line: str) -> None:

@@ -56,7 +56,8 @@ def write_featurized(
     Returns
     -------
     dict
-        ``rows``, ``rows_in_source``, ``dropped`` (row, SMILES, reason), ``task_names`` and ``task_type``.
+        ``rows``, ``rows_in_source``, ``dropped`` (row, SMILES, reason), ``task_names``, ``task_type``,
+        ``class_names`` and ``notes``.
 
     Raises
     ------
@@ -83,6 +84,8 @@ def write_featurized(
         "dropped": [[record.row, record.smiles, record.reason] for record in dropped],
         "task_names": list(table.task_names),
         "task_type": table.task_type,
+        "class_names": None if table.class_names is None else [list(names) for names in table.class_names],
+        "notes": list(table.notes),
     }
 
 

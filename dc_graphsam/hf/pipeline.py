@@ -10,6 +10,7 @@ from typing import Any
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_range
 from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
 from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, predict_graphs, valid_text
+from dc_graphsam.predict.named import named_result, result_names
 from dc_graphsam.repository.bundled import BUNDLED, DEFAULT_MODEL, bundled_models, locate
 from dc_graphsam.repository.files import PROCESSOR, fetch
 
@@ -62,7 +63,7 @@ class MoleculePredictor:
     @property
     def task_names(self) -> list[str]:
         """Keys of a prediction."""
-        return list(self.model.config.task_names)
+        return list(result_names(self.model.config))
 
     def __call__(
         self, smiles: str | Iterable[str], *, batch_size: int | None = None, progress: bool = False
@@ -82,7 +83,8 @@ class MoleculePredictor:
         -------
         dict, list of dict, or generator of dict
             As was given, in order: task name → probability of class 1, or value in label units. What cannot be predicted
-            has NaN for every task, and the reason under ``"error"``.
+            has NaN for every task, and the reason under ``"error"``. A multiclass task gives the name of the likeliest class,
+            and ``"task=class"`` → probability of each.
         """
         size = self.batch_size if batch_size is None else check_range("batch_size", batch_size, 1)
         if isinstance(smiles, str):
@@ -126,7 +128,7 @@ class MoleculePredictor:
         return predict_graphs(self.model, graphs, batch_size, feature_set=self.feature_set)
 
     def rows(self, values, reasons: list[str | None]) -> list[dict[str, Any]]:
-        out = [dict(zip(self.task_names, row, strict=True)) for row in values.tolist()]
+        out = [named_result(self.model.config, row) for row in values.tolist()]
         for row, reason in zip(out, reasons, strict=True):
             if reason is not None:
                 row["error"] = reason

@@ -14,6 +14,7 @@ from dc_graphsam.wording import md, number
 __all__ = []
 
 _BASELINES = {"mean": "predict the mean", "random_forest": "random forest"}
+_COMMONEST = "predict the commonest class"
 _INSTALLED = ("torch", "transformers", "accelerate", "datasets", "deepchem", "dgl", "rdkit", "numpy")
 
 
@@ -31,8 +32,14 @@ def description(f: dict[str, Any]) -> str:
 def outputs(f: dict[str, Any]) -> str:
     names = f["task"]["task_names"]
     shown = ", ".join(f"`{name}`" for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    kind = "the probability of class 1" if f["task"]["task_type"] == "classification" else "the value in label units"
-    return f"{kind} for {shown}"
+    kind, classes = f["task"]["task_type"], f["task"].get("class_names")
+    if kind == "multiclass":
+        listed = "; ".join(", ".join(map(md, own)) for own in classes[:3]) + ("; …" if len(classes) > 3 else "")
+        return f"the likeliest class, and the probability of each class ({listed}), for {shown}"
+    if kind == "regression":
+        return f"the value in label units for {shown}"
+    means = f" ({'; '.join(md(own[1]) for own in classes[:6])})" if classes else ""
+    return f"the probability of class 1{means} for {shown}"
 
 
 def limits(f: dict[str, Any]) -> list[str]:
@@ -47,7 +54,7 @@ def limits(f: dict[str, Any]) -> list[str]:
             f"The split is {split}: test molecules resemble those learned from. On new scaffolds expect more error than in the "
             "tables below."
         )
-    if f["task"]["task_type"] == "classification":
+    if f["task"]["task_type"] != "regression":
         out.append("Probabilities are not calibrated.")
     if f["model"].get("position") == "index" or str(f["model"].get("readout", "")).startswith("gru"):
         out.append(
@@ -99,8 +106,9 @@ def comparison(f: dict[str, Any], title: str, greater_is_better: bool) -> str:
 
 def baseline_rows(f: dict[str, Any], metrics: Sequence[str]) -> list[str]:
     found = f["metrics"].get("baselines") or {}
+    titles = {**_BASELINES, "mean": _COMMONEST} if f["task"]["task_type"] == "multiclass" else _BASELINES
     return [
-        " | ".join([_BASELINES.get(name, md(name)), *(number(values.get(metric)) for metric in metrics)])
+        " | ".join([titles.get(name, md(name)), *(number(values.get(metric)) for metric in metrics)])
         for name, values in found.items()
     ]
 

@@ -20,6 +20,7 @@ from dc_graphsam.predict.molecules import (
     predict_smiles,
     valid_text,
 )
+from dc_graphsam.predict.named import named_result, result_names
 
 __all__ = [
     "PredictionStopped",
@@ -86,7 +87,8 @@ def predict_csv(
     """Predict a table of any length in constant memory.
 
     The output has the rows and columns of the input, unchanged and in order, then one column per task (probability of
-    class 1, or value in label units) and ``error``. A row without a prediction has ``nan`` and a reason. A new column
+    class 1, or value in label units; of a multiclass task the name of the likeliest class, and a column ``task=class``
+    with the probability of each) and ``error``. A row without a prediction has ``nan`` and a reason. A new column
     whose name the table already has gets the suffix ``_predicted`` (then ``_predicted2``, …).
 
     What is written goes to ``<output>.part`` and becomes ``<output>`` when it is whole. After an interruption the same
@@ -152,7 +154,7 @@ def predict_csv(
     started = time.perf_counter()
     with CsvStream(input) as table:
         column = _smiles_index(table, smiles_column)
-        columns = added_columns(table.columns, model.config.task_names)
+        columns = added_columns(table.columns, result_names(model.config))
         identity = {
             "input": digest_of_input(table.path),
             "model": digest_of_model(model),
@@ -170,7 +172,7 @@ def predict_csv(
                 for records, graphs in _featurized(chunks, feature_set, num_workers):
                     values, why = predict_graphs(model, graphs, batch_size)
                     bad = [reason for reason in why if reason is not None]
-                    target.write(_lines(table, records, values, why), len(records), len(why), len(bad))
+                    target.write(_lines(table, records, values, why, model.config), len(records), len(why), len(bad))
                     reasons.update(
                         reason if reason in reasons or len(reasons) < _MAX_REASONS else "other" for reason in bad
                     )
@@ -298,7 +300,7 @@ def _graphs(cells: list, featurized: list) -> list:
     return [next(found) if isinstance(cell, str) else cell for cell in cells]
 
 
-def _lines(table, records, values: np.ndarray, reasons: list[str | None]) -> str:
+def _lines(table, records, values: np.ndarray, reasons: list[str | None], config) -> str:
     results = iter(zip(values.tolist(), reasons, strict=True))
     lines = []
     for record in records:
@@ -306,9 +308,15 @@ def _lines(table, records, values: np.ndarray, reasons: list[str | None]) -> str
             lines.append(table.append(record, ()))
             continue
         row, reason = next(results)
-        cells = ["nan" if math.isnan(value) else f"{value:.7g}" for value in row]
+        cells = [_text(value) for value in named_result(config, row).values()]
         lines.append(table.append(record, [*cells, " ".join(reason.split()) if reason else ""]))
     return "".join(lines)
+
+
+def _text(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return "nan" if math.isnan(value) else f"{value:.7g}"
 
 
 class _Progress:

@@ -167,9 +167,12 @@ def check_parts(data) -> None:
 def metric_is_defined(data, part: str) -> bool:
     """Whether the metric of the task exists for the labels of a part (ROC-AUC needs both classes)."""
     from dc_graphsam.data import label_matrix
-    from dc_graphsam.metrics import get_metric
+    from dc_graphsam.metrics import class_metric, get_metric
 
     spec = TaskSpec.of(data)
     labels = label_matrix(data[part])
+    if spec.class_counts is not None:
+        scores = np.tile(np.linspace(0.0, 1.0, len(labels))[:, None], sum(spec.class_counts))
+        return bool(np.isfinite(class_metric(spec.metric, labels, scores, spec.class_counts).value))
     scores = np.linspace(0.0, 1.0, labels.size).reshape(labels.shape)
     return bool(np.isfinite(get_metric(spec.metric)(labels, scores, spec.task_names).value))
