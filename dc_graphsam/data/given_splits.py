@@ -362,7 +362,7 @@ def read_chemprop(content: list[Any], source: str, entry: int | None = None) -> 
     """
     if not content or not all(isinstance(part, dict) for part in content):
         raise InvalidArgumentError(
-            f'{source} holds no splits; accepted: what save_splits wrote, or chemprop\'s list of {{"train": …, "val": …, '
+            f'{source} holds no splits; accepted: a file written by save_splits, or chemprop\'s list of {{"train": …, "val": …, '
             '"test": …}'
         )
     if entry is None and len(content) > 1:

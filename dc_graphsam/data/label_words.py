@@ -135,7 +135,7 @@ def read_labels(
             arguments=("class_names",),
         )
     wanted = [positive] if isinstance(positive, str) else list(positive or ())
-    numbers, unreadable = parse_labels(table, names)
+    numbers, _ = parse_labels(table, names)
     kept = np.ones(len(table), bool)
     kept[list(ignore)] = False
     columns = [_Column(table, name, numbers[:, t], kept, len(names)) for t, name in enumerate(names)]
@@ -243,7 +243,7 @@ class _Column:
             return self._two_words()
         if self.is_binary:
             return self.as_numbers()
-        if len(self.levels) == 2:
+        if self.is_two_numbers:
             return self._two_numbers()
         if len(self.levels) > 2 and self.is_whole and len(self.levels) <= MAX_CLASSES:
             raise InvalidArgumentError(
@@ -419,7 +419,7 @@ def _decide(table: TextTable, columns: list[_Column]) -> tuple[list[_Reading], s
     binary = [column.name for column in measured if column.is_binary]
     if binary:
         raise InvalidArgumentError(
-            f"task_type is not given and only some columns of {table.source} hold 0 and 1 ({', '.join(binary)}); pass "
+            f"task_type is None and only some columns of {table.source} hold 0 and 1 ({', '.join(binary)}); pass "
             "task_type, or train them apart",
             arguments=("task_type",),
         )
@@ -437,7 +437,7 @@ def _decide(table: TextTable, columns: list[_Column]) -> tuple[list[_Reading], s
 
 def _check_positive(columns: list[_Column], wanted: Sequence[str]) -> None:
     """Refuse a positive class that no column has."""
-    known = {key for column in columns for key in column.keys()}
+    known = {key for column in columns for key in list(column.keys())}
     for text in wanted:
         if _key(text) not in known:
             shown = "; ".join(f"{column.name!r}: {column._shown()}" for column in columns[:3])

@@ -103,7 +103,7 @@ def check_splitting(
     _whole_number("n_folds", n_folds, 3)
     if fold is None:
         raise InvalidArgumentError(
-            f"fold is not given; split='kfold' needs one of 0 … {n_folds - 1}", arguments=("fold", "split")
+            f"fold is None; split='kfold' needs one of 0 … {n_folds - 1}", arguments=("fold", "split")
         )
     _whole_number("fold", fold, 0, n_folds - 1)
 
@@ -175,6 +175,8 @@ def kfold_split(n: int, fold: int, n_folds: int = 5, seed: int = 0) -> dict[str,
 def group_split(groups: np.ndarray, seed: int = 0, sizes: Sequence[float] = (0.8, 0.1, 0.1)) -> dict[str, np.ndarray]:
     """Divide molecules so that no group is in two parts, by the rules of :func:`scaffold_split`.
 
+    Where these leave a part empty, and there are as many groups as parts, it gets the smallest group that can be spared.
+
     Parameters
     ----------
     groups
@@ -186,9 +188,10 @@ def group_split(groups: np.ndarray, seed: int = 0, sizes: Sequence[float] = (0.8
     --------
     >>> split = group_split(np.array([0, 0, 0, 1, 2, 2]), sizes=(0.5, 0.25, 0.25))
     >>> {part: places.tolist() for part, places in split.items()}
-    {'train': [0, 1, 2], 'validation': [3], 'test': [4, 5]}
+    {'train': [4, 5], 'validation': [3], 'test': [0, 1, 2]}
     """
-    return _divide_groups(groups, seed, sizes, "group_column is given", "groups", "another column", ("group_column",))
+    words = ("group_column is given", "groups", "another column")
+    return _divide_groups(groups, seed, sizes, words, ("group_column",), spare=True)
 
 
 def scaffold_split(
@@ -227,17 +230,16 @@ def scaffold_split(
     >>> split["train"].tolist(), len(split["validation"]), len(split["test"])
     ([0, 1, 2, 3, 4, 5, 6, 8], 1, 1)
     """
-    return _divide_groups(groups, seed, sizes, "split is 'scaffold'", "scaffolds", "'random'", ("split",))
+    return _divide_groups(groups, seed, sizes, ("split is 'scaffold'", "scaffolds", "'random'"), ("split",))
 
 
 def _divide_groups(
     groups: np.ndarray,
     seed: int,
     sizes: Sequence[float],
-    what: str,
-    plural: str,
-    instead: str,
+    words: tuple[str, str, str],
     arguments: tuple[str, ...],
+    spare: bool = False,
 ) -> dict[str, np.ndarray]:
     counts = _counts(len(groups), sizes)
     members = np.argsort(groups, kind="stable")
@@ -256,6 +258,12 @@ def _divide_groups(
         if room[part] < 0:  # what it took too much, the others give up in proportion
             left, room[part] = room.sum(), 0
             room = np.diff(np.rint(np.cumsum(room) * (left / max(room.sum(), 1))).astype(int), prepend=0)
+    for part in np.flatnonzero(counts) if spare else ():
+        fullest = max(parts, key=len)
+        if not parts[part] and len(fullest) > 1:
+            smallest = min(range(len(fullest)), key=lambda k: len(fullest[k]))
+            parts[part].append(fullest.pop(smallest))
+    what, plural, instead = words
     empty = [name for name, part, count in zip(PARTS, parts, counts, strict=True) if count and not part]
     if empty:
         raise InvalidArgumentError(

@@ -284,6 +284,6 @@ def _only_label_column(table: TextTable, smiles_column: str, used: Sequence[str]
     of = "numbers" if numeric else "two classes"
     has = f"several columns with {of}: {', '.join(found)}" if found else "no other column with numbers"
     raise InvalidArgumentError(
-        f"task_columns is not given and {table.source} has {has}; name the column(s) to predict",
+        f"task_columns is None and {table.source} has {has}; name the column(s) to predict",
         arguments=("task_columns",),
     )

@@ -117,7 +117,9 @@ def facts_of_runs(runs: Sequence[str | Path], name: str, *, license: str, source
             **{key: config[key] for key in ("position", "readout", "max_position_embeddings") if key in config},
         },
         "task": task,
-        "dataset": {key: about.get(key) for key in ("name", "source", "source_sha256", "split", "counts", "dropped")},
+        "dataset": {
+            key: about.get(key) for key in ("name", "source", "source_sha256", "split", "split_by", "counts", "dropped")
+        },
         "built_in": recipe.get("dataset") is not None,
         "method": method_name(run),
         "constants": _constants(run),
@@ -204,7 +206,7 @@ def _check_protocol(first: RunFolder, one: dict[str, Any], folder: RunFolder, ot
     pairs = [
         (f"{part}.{key}", a[part].get(key), b[part].get(key))
         for part, keys in (
-            ("dataset", ("name", "source_sha256", "split", "fold")),
+            ("dataset", ("name", "source_sha256", "split", "split_by", "fold")),
             ("task", ("task_names", "task_type", "metric", "class_names")),
             ("model", ("name", "parameters", "released")),
             ("training", _TRAINING),

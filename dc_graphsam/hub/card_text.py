@@ -54,6 +54,10 @@ def limits(f: dict[str, Any]) -> list[str]:
             f"The split is {split}: test molecules resemble those learned from. On new scaffolds expect more error than in the "
             "tables below."
         )
+    elif split == "group":
+        out.append("Test molecules belong to other groups than those learned from, see the recipe.")
+    elif split == "time":
+        out.append("Test molecules are newer than those learned from; on chemistry still newer expect more error.")
     if f["task"]["task_type"] != "regression":
         out.append("Probabilities are not calibrated.")
     if f["model"].get("position") == "index" or str(f["model"].get("readout", "")).startswith("gru"):
@@ -142,7 +146,7 @@ def recipe_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
             md(about["name"]) + (f", SHA-256 of the file `{about['source_sha256']}`" if about["source_sha256"] else ""),
         ),
         ("rows left out", f"{about['dropped']:,}"),
-        ("split", f"{about['split']}, {', '.join(f'{n:,} {part}' for part, n in counts.items())}"),
+        ("split", f"{about['split']}{_split_by(about)}, {', '.join(f'{n:,} {part}' for part, n in counts.items())}"),
         ("split indices", f"SHA-256 `{f['splits_sha256']}` (seed {f['seed']})"),
         ("model", _model(f)),
         ("optimizer", f["method"] if f["method"] == "Adam" else f"{f['method']} around {f['base']}"),
@@ -159,6 +163,10 @@ def recipe_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("computed on", md(f["device"]) + (f", {seconds:,.0f} s" if seconds is not None else "")))
     rows.append(("versions", ", ".join(f"{name} {version}" for name, version in f["versions"].items())))
     return rows
+
+
+def _split_by(about: dict[str, Any]) -> str:
+    return f" (by {md(about['split_by'])})" if about.get("split_by") else ""
 
 
 def _model(f: dict[str, Any]) -> str:

@@ -151,7 +151,8 @@ def _facts(run: RunRecord, model: dict, optimizer: dict) -> list[tuple[str, str]
         facts.append(("Left out", f"{n_dropped:,} rows" if n_dropped != 1 else "1 row"))
     if dataset.get("split"):
         seeds = "".join(f", {key} {dataset[key]}" for key in ("seed", "fold") if dataset.get(key) is not None)
-        facts.append(("Split", f"{dataset['split']}{seeds}"))
+        by = f" by {dataset['split_by']}" if dataset.get("split_by") else ""
+        facts.append(("Split", f"{dataset['split']}{by}{seeds}"))
     sha = dataset.get("splits_sha256") or run.splits.get("sha256")
     if sha:
         facts.append(("Split SHA-256", f"{str(sha)[:16]}…" if len(str(sha)) > 16 else str(sha)))

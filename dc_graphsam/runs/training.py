@@ -102,6 +102,7 @@ class Training:
         about = describe_dataset(self.settings, self.data, len(self.dropped))
         where = f": {self.folder / 'dropped.csv'}" if self.dropped else ""
         how = about["split"] if about["fold"] is None else f"{about['split']} fold {about['fold']}"
+        how += f" by {about['split_by']}" if about.get("split_by") else ""
         self.notify(f"[2/3] data           {describe(self.data)} ({how}, seed {about['seed']}){where}")
         self.about_data = about
 
@@ -201,7 +202,11 @@ class Training:
             "dropped.csv", ("row", "smiles", "reason"), [(d.row, d.smiles, d.reason) for d in self.dropped]
         )
         if not (self.folder / "splits.json").is_file():
-            facts = {name: self.about_data[name] for name in ("name", "source", "split", "seed", "fold")}
+            facts = {
+                name: self.about_data[name]
+                for name in ("name", "source", "split", "split_by", "seed", "fold")
+                if name in self.about_data
+            }
             save_splits(self.data, self.folder / "splits.json", **facts)
         arguments = trainer.args
         sam = self.settings.optimizer
@@ -232,7 +237,7 @@ class Training:
             )  # Ctrl-C hit the evaluation at the end of an epoch, which must not be skipped
         last = checkpoints[-1] if checkpoints else None
         words = ["dc-graphsam", "train", "--output", str(self.folder), "--resume"]
-        for name in ("data", "data_dir"):  # not written down where absolute
+        for name in ("data", "data_dir", "test_data", "validation_data"):  # not written down where absolute
             value = getattr(self.asked, name)
             if value is not None and getattr(self.settings.portable(), name) != value:
                 words += [f"--{name.replace('_', '-')}", str(value)]
