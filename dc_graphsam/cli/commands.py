@@ -141,6 +141,7 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
         smiles_column=arguments.smiles_column,
         split=arguments.split,
         data_dir=arguments.data_dir,
+        positive=arguments.positive,
         batch_size=arguments.batch_size,
         progress=sys.stderr.isatty(),
     )

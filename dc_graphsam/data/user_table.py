@@ -70,7 +70,7 @@ def load_csv(
         became 1. Three words and more are classes only if ``"multiclass"`` is given, few different whole numbers, too.
     split, seed, fold, n_folds, sizes, splits
         As of :func:`~dc_graphsam.data.load_moleculenet`; ``splits`` may be a splits file of chemprop, too, and ``fold``
-        then says which of its divisions.
+        then says which of its divisions. ``splits`` comes before the columns below.
     feature_set, max_atoms, num_workers, progress, cache_dir
         As of :func:`~dc_graphsam.data.load_moleculenet`.
     metric
@@ -127,7 +127,9 @@ def load_csv(
             f"task_columns is {wanted!r}; accepted: column names, at least one, each once", arguments=("task_columns",)
         )
     columns = {"split_column": split_column, "group_column": group_column, "time_column": time_column}
-    _check_one_way(split, {**columns, "splits": splits}, {"test_data": test_data, "validation_data": validation_data})
+    _check_one_way(
+        split, columns if splits is None else {}, {"test_data": test_data, "validation_data": validation_data}
+    )
     tables = _Tables(path, validation_data, test_data)
     used = [name for name in columns.values() if name is not None]
     given = None if splits is not None else tables.given(smiles_column, wanted, **columns)
@@ -168,7 +170,11 @@ def _check_one_way(split: str, ways: Mapping[str, object], tables: Mapping[str, 
     if len(named) > 1 or (beside and named and named[0] == "split_column"):
         both = [*named, *beside][:2]
         raise InvalidArgumentError(f"{both[0]} and {both[1]} both say how to divide; give one of them", arguments=both)
-    own = [*(name for name in named if name != "splits"), *beside]
+    own = [*named, *beside]
+    if named and split == "scaffold" and named[0] != "split_column":
+        raise InvalidArgumentError(
+            f"split is 'scaffold' and {named[0]} is given, too; give one of them", arguments=("split", named[0])
+        )
     if own and split == "kfold":
         raise InvalidArgumentError(
             f"split is 'kfold' and {own[0]} is given, too; give one of them", arguments=("split", own[0])

@@ -107,14 +107,16 @@ def check_metric(spec: TaskSpec) -> None:
     )
 
 
-def load_all_rows(config, *, dataset=None, data=None, smiles_column=None, data_dir=None, progress: bool = False):
+def load_all_rows(
+    config, *, dataset=None, data=None, smiles_column=None, data_dir=None, positive=None, progress: bool = False
+):
     """All usable rows of labelled data for a trained model, as one split.
 
     Parameters
     ----------
     config
         Of the model: says which tasks and features there must be.
-    dataset, data, smiles_column, data_dir
+    dataset, data, smiles_column, data_dir, positive
         As in :class:`~dc_graphsam.runs.settings.RunSettings`.
 
     Raises
@@ -129,7 +131,14 @@ def load_all_rows(config, *, dataset=None, data=None, smiles_column=None, data_d
         names = list(config.task_names)
         classes = getattr(config, "class_names", None)
         return load_csv(
-            data, smiles_column, names, config.task_type, metric=config.metric, class_names=classes, **common
+            data,
+            smiles_column,
+            names,
+            config.task_type,
+            metric=config.metric,
+            class_names=classes,
+            positive=positive,
+            **common,
         )["train"]
     entry = get_dataset_entry(dataset)
     if list(entry.task_names) != list(config.task_names):
@@ -170,6 +179,7 @@ def _split_words(settings: RunSettings) -> tuple[str | None, str]:
     if settings.splits_file is not None:
         return "file", ""
     by: list[str] = []
+    found = ""
     for kind in ("column", "group", "time"):
         name = getattr(settings, {"column": "split_column"}.get(kind, f"{kind}_column"))
         if name is not None:
@@ -178,7 +188,7 @@ def _split_words(settings: RunSettings) -> tuple[str | None, str]:
     by += [f"{part} table {portable_path(path)}" for part, path in tables if path is not None]
     if not by:
         return settings.split, ""
-    return (found if by[0].startswith("the column") else "table"), ", ".join(by)
+    return found or "table", ", ".join(by)
 
 
 def check_parts(data) -> None:

@@ -22,6 +22,7 @@ def evaluate_run(
     smiles_column: str | None = None,
     split: str | None = None,
     data_dir: str | Path | None = None,
+    positive: str | list[str] | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def evaluate_run(
         Run folder.
     dataset, data
         Labelled data that the run has not seen; all of its rows count. Without them, the run's own.
-    smiles_column, data_dir
+    smiles_column, data_dir, positive
         As in :class:`~dc_graphsam.runs.settings.RunSettings`.
     split
         ``"train"``, ``"validation"`` or ``"test"`` of the run's own data (``data`` then says where they lie now), or
@@ -88,6 +89,7 @@ def evaluate_run(
             data=data,
             smiles_column=smiles_column,
             data_dir=data_dir,
+            positive=positive,
             progress=progress,
         )
         dropped, name = len(dropped_rows(rows)), dataset or Path(data).name

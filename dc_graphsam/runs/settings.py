@@ -128,6 +128,12 @@ class RunSettings:
         for name in ("target", "positive", "sizes"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        columns = [name for name in ("split_column", "group_column", "time_column") if getattr(self, name) is not None]
+        if self.splits_file is not None and columns:
+            raise InvalidArgumentError(
+                f"splits_file and {columns[0]} both say how to divide; give one of them",
+                arguments=("splits_file", columns[0]),
+            )
         if self.released and self.dataset is None:
             raise InvalidArgumentError(
                 "released is for built-in data sets; with data, name the settings one by one", arguments=("released",)
