@@ -39,8 +39,12 @@ class _Handler(logging.Handler):
     """Log records of the package as one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        word = record.levelname.lower()
-        say(f"{word}: {record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage())
+        word, text = record.levelname.lower(), record.getMessage()
+        if arguments := getattr(record, "arguments", ()):
+            from dc_graphsam.cli.names import in_options
+
+            text = in_options(text, arguments)
+        say(f"{word}: {text}" if record.levelno >= logging.WARNING else text)
 
 
 def use_console(debug: bool = False) -> None:

@@ -35,6 +35,7 @@ TABLE_OPTIONS = (
 )
 
 SET_BY_RUN = {
+    "class_names": "follows from the labels; --positive says which of two is class 1",
     "label_mean": "is learnt on the training split",
     "label_std": "is learnt on the training split",
     "node_feature_size": "follows from --feature-set",

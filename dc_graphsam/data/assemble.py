@@ -103,7 +103,7 @@ def assemble(
     table.info.download_checksums = {files[0].name: {"num_bytes": files[0].stat().st_size, "checksum": digest}}
     task_type = record["task_type"]
     for note in record.get("notes") or ():
-        logger.warning("%s", note)
+        logger.warning("%s", note, extra={"arguments": ("task_type",)})  # which the command line calls otherwise
     metric = metric or DEFAULT_METRIC[task_type]
     spec = TaskSpec(name, tuple(record["task_names"]), task_type, metric, feature_set, record.get("class_names"))
     data = partition(spec.attach(table), progress=progress, **splitting).with_format("numpy")

@@ -15,7 +15,7 @@ import numpy as np
 from dc_graphsam.data.tables import MISSING, TextTable, parse_labels
 from dc_graphsam.exceptions import InvalidArgumentError
 
-__all__ = ["KNOWN_PAIRS", "Labels", "is_known_pair", "read_labels"]
+__all__ = ["KNOWN_PAIRS", "Labels", "columns_with", "is_known_pair", "looks_like_classes", "read_labels"]
 
 #: (0, 1): what a class is called that stands for no, and for yes.
 KNOWN_PAIRS = (
@@ -85,6 +85,19 @@ class Labels:
 def is_known_pair(table: TextTable, name: str) -> bool:
     """Whether the fields of a column are two words that are known to belong together."""
     return _known_pair(Counter(_fields(table, name))) is not None
+
+
+def looks_like_classes(table: TextTable, name: str) -> bool:
+    """Whether the fields of a column are few different words, most of them more than once."""
+    fields = _fields(table, name)
+    different = len({_key(text) for text in fields})
+    return 2 <= different <= MAX_CLASSES and 3 * different <= 2 * len(fields)
+
+
+def columns_with(table: TextTable, names: Sequence[str], positive: str | Sequence[str] | None) -> list[str]:
+    """Those of the columns that hold the class that is called positive."""
+    wanted = {_key(text) for text in ([positive] if isinstance(positive, str) else positive or ())}
+    return [name for name in names if wanted and wanted & set(map(_key, _fields(table, name)))]
 
 
 def read_labels(

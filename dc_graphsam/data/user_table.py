@@ -12,7 +12,7 @@ from dc_graphsam.chem import DEFAULT_FEATURE_SET
 from dc_graphsam.data.assemble import assemble
 from dc_graphsam.data.given_splits import GivenSplit, groups_of_column, parse_times, parts_of_column, parts_of_tables
 from dc_graphsam.data.join_tables import join_tables
-from dc_graphsam.data.label_words import is_known_pair, read_labels
+from dc_graphsam.data.label_words import columns_with, is_known_pair, looks_like_classes, read_labels
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
@@ -260,7 +260,7 @@ def _read(
 ) -> LabelledSmiles:
     table = tables.read(smiles_column, wanted)
     smiles_column = find_smiles_column(table, smiles_column)
-    names = wanted or _only_label_column(table, smiles_column, used)
+    names = wanted or _only_label_column(table, smiles_column, used, positive)
     if smiles_column in names:
         raise InvalidArgumentError(
             f"task_columns has {smiles_column!r}, which holds the SMILES; name columns with labels",
@@ -279,15 +279,18 @@ def _read(
     )
 
 
-def _only_label_column(table: TextTable, smiles_column: str, used: Sequence[str]) -> list[str]:
-    """The single column, besides the SMILES, in which half the fields or more are numbers; else that with two known words."""
+def _only_label_column(
+    table: TextTable, smiles_column: str, used: Sequence[str], positive: str | Sequence[str] | None
+) -> list[str]:
+    """The single column, besides the SMILES, that looks like labels: by the class that was named, by numbers, by known words."""
     others = [name for name in table.columns if name != smiles_column and name not in used]
     values, _ = parse_labels(table, others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
-    found = numeric or [name for name in others if is_known_pair(table, name)]
+    found = columns_with(table, others, positive) or numeric or [name for name in others if is_known_pair(table, name)]
+    found = found or [name for name in others if looks_like_classes(table, name)]
     if len(found) == 1:
         return found
-    of = "numbers" if numeric else "two classes"
+    of = "numbers" if numeric else "classes"
     has = f"several columns with {of}: {', '.join(found)}" if found else "no other column with numbers"
     raise InvalidArgumentError(
         f"task_columns is None and {table.source} has {has}; name the column(s) to predict",

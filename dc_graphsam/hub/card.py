@@ -181,7 +181,7 @@ class ModelCard:
 
     def _eval_results(self) -> list[dict[str, Any]]:
         f = self.facts
-        notes = f"{f['dataset']['split']} split, seed {f['seed']}, {f['dataset']['counts']['test']} molecules"
+        notes = f"{f['dataset']['split']} split{self._split_by}, seed {f['seed']}, {f['dataset']['counts']['test']} molecules"
         return [
             {
                 "dataset": {"id": self._dataset_id, "task_id": f"test_{metric}"},
@@ -199,6 +199,11 @@ class ModelCard:
         f = self.facts
         names = sorted(METRICS_OF[f["task"]["task_type"]], key=lambda name: name != f["task"]["metric"])
         return [name for name in names if f["metrics"]["test"].get(name) is not None]
+
+    @property
+    def _split_by(self) -> str:
+        by = self.facts["dataset"].get("split_by")
+        return f" ({by})" if by else ""
 
     @property
     def _dataset_title(self) -> str:

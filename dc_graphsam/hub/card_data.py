@@ -118,7 +118,9 @@ def facts_of_runs(runs: Sequence[str | Path], name: str, *, license: str, source
         },
         "task": task,
         "dataset": {
-            key: about.get(key) for key in ("name", "source", "source_sha256", "split", "split_by", "counts", "dropped")
+            key: about.get(key)
+            for key in ("name", "source", "source_sha256", "split", "split_by", "counts", "dropped")
+            if key != "split_by" or about.get(key)
         },
         "built_in": recipe.get("dataset") is not None,
         "method": method_name(run),

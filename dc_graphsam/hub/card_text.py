@@ -166,7 +166,7 @@ def recipe_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _split_by(about: dict[str, Any]) -> str:
-    return f" (by {md(about['split_by'])})" if about.get("split_by") else ""
+    return f" {md(about['split_by'])}" if about.get("split_by") else ""
 
 
 def _model(f: dict[str, Any]) -> str:

@@ -158,7 +158,7 @@ def _facts(run: RunRecord, model: dict, optimizer: dict) -> list[tuple[str, str]
         facts.append(("Left out", f"{n_dropped:,} rows" if n_dropped != 1 else "1 row"))
     if dataset.get("split"):
         seeds = "".join(f", {key} {dataset[key]}" for key in ("seed", "fold") if dataset.get(key) is not None)
-        by = f" by {dataset['split_by']}" if dataset.get("split_by") else ""
+        by = f" {dataset['split_by']}" if dataset.get("split_by") else ""
         facts.append(("Split", f"{dataset['split']}{by}{seeds}"))
     sha = dataset.get("splits_sha256") or run.splits.get("sha256")
     if sha:

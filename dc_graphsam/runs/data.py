@@ -178,17 +178,13 @@ def _split_words(settings: RunSettings) -> tuple[str | None, str]:
     """How a run is divided, in a word, and by what column or table."""
     if settings.splits_file is not None:
         return "file", ""
-    by: list[str] = []
-    found = ""
-    for kind in ("column", "group", "time"):
-        name = getattr(settings, {"column": "split_column"}.get(kind, f"{kind}_column"))
-        if name is not None:
-            by, found = [f"the column {name!r}"], kind
-    tables = [(part, getattr(settings, f"{part}_data")) for part in ("validation", "test")]
-    by += [f"{part} table {portable_path(path)}" for part, path in tables if path is not None]
-    if not by:
+    columns = {"column": settings.split_column, "group": settings.group_column, "time": settings.time_column}
+    named = [(kind, repr(name)) for kind, name in columns.items() if name is not None]
+    tables = [path for path in (settings.validation_data, settings.test_data) if path is not None]
+    named += [("table", str(portable_path(path))) for path in tables]
+    if not named:
         return settings.split, ""
-    return found or "table", ", ".join(by)
+    return named[0][0], ", ".join(name for _, name in named)
 
 
 def check_parts(data) -> None:

@@ -102,7 +102,7 @@ class Training:
         about = describe_dataset(self.settings, self.data, len(self.dropped))
         where = f": {self.folder / 'dropped.csv'}" if self.dropped else ""
         how = about["split"] if about["fold"] is None else f"{about['split']} fold {about['fold']}"
-        how += f" by {about['split_by']}" if about.get("split_by") else ""
+        how += f" {about['split_by']}" if about.get("split_by") else ""
         self.notify(f"[2/3] data           {describe(self.data)} ({how}, seed {about['seed']}){where}")
         self.about_data = about
 
