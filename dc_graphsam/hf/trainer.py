@@ -129,7 +129,7 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
             self.processing_class = self.callback_handler.processing_class = MoleculeProcessor.for_model(self.model)
         if args.metric_is_default and getattr(config, "metric", None) and not isinstance(self.eval_dataset, dict):
             args.metric_for_best_model = config.metric
-            args.greater_is_better = config.metric in ("roc_auc", "prc_auc")
+            args.greater_is_better = config.metric not in ("rmse", "mae")
 
     @property
     def passes(self) -> int:

@@ -55,7 +55,7 @@ def evaluate_run(
     split = split or ("test" if dataset is None and data is None else "all")
     check_choice("split", split, ("train", "validation", "test", "all"))
     if dataset is not None and data is not None:
-        raise InvalidArgumentError("dataset and data are both given; name one")
+        raise InvalidArgumentError("dataset and data are both given; name one", arguments=("dataset", "data"))
     run = load_run(path)
     own = RunSettings.from_flat(read_run_yaml(run.folder / "run.yaml")) if run.folder.has("run.yaml") else None
     is_own = split != "all" or (dataset is None and data is None)
@@ -65,7 +65,9 @@ def evaluate_run(
                 f"{run.folder} does not say which data it was trained on; name them with --dataset or --data"
             )
         if (dataset is not None and dataset != own.dataset) or (data is not None and own.data is None):
-            raise InvalidArgumentError(f"split is {split!r}, a part of the run's own data, which are {own.name!r}")
+            raise InvalidArgumentError(
+                f"split is {split!r}, a part of the run's own data, which are {own.name!r}", arguments=("split",)
+            )
         moved = {"data": str(data)} if data is not None else {}
         moved.update({"data_dir": str(data_dir)} if data_dir is not None else {})
         own = replace(own, **moved)
