@@ -43,10 +43,21 @@ def readable(text: str) -> str:
 
 
 class DCGraphSAMError(ValueError):
-    """Base of all errors of this package; messages quote what users' files hold, but no control characters."""
+    """Base of all errors of this package; messages quote what users' files hold, but no control characters.
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*(readable(arg) if isinstance(arg, str) else arg for arg in args))
+    Attributes
+    ----------
+    arguments
+        Names of Python arguments that the message speaks of. The command line, which calls them otherwise, puts the names of
+        its options in their place.
+    """
+
+    arguments: tuple[str, ...] = ()
+
+    def __init__(self, *message: Any, arguments: Iterable[str] = ()) -> None:
+        super().__init__(*(readable(part) if isinstance(part, str) else part for part in message))
+        if arguments:
+            self.arguments = tuple(arguments)
 
 
 class InvalidArgumentError(DCGraphSAMError):
@@ -83,7 +94,7 @@ class InvalidSmilesError(DCGraphSAMError):
 class MissingColumnError(DCGraphSAMError):
     """A table lacks a column; the message lists the columns there are and the likeliest one meant."""
 
-    def __init__(self, source: str, column: str, columns: Iterable[str]) -> None:
+    def __init__(self, source: str, column: str, columns: Iterable[str], argument: str | None = None) -> None:
         columns = [str(c) for c in columns]
         shown = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in columns]
         message = f"{source} has no column {column!r}. It has: {', '.join(' '.join(name.split()) for name in shown)}."
@@ -91,7 +102,9 @@ class MissingColumnError(DCGraphSAMError):
         if close:
             meant = next(c for c in columns if c.lower() == close[0])
             message += f" Did you mean {meant!r}?"
-        super().__init__(message)
+        if argument is not None:
+            message += f" Which one it is says {argument}."
+        super().__init__(message, arguments=() if argument is None else (argument,))
 
 
 class MissingDataError(DCGraphSAMError):
@@ -146,7 +159,7 @@ def check_choice(name: str, value: Any, choices: Iterable[Any]) -> Any:
         close = get_close_matches(value.lower(), [str(c) for c in choices], n=1)
         if close:
             message += f". Did you mean {close[0]!r}?"
-    raise InvalidArgumentError(message)
+    raise InvalidArgumentError(message, arguments=(name,))
 
 
 def check_range(
@@ -175,7 +188,7 @@ def check_range(
         return value
     left = "(-inf" if low is None else f"{bounds[0]}{low:g}"
     right = "inf)" if high is None else f"{high:g}{bounds[1]}"
-    raise InvalidArgumentError(f"{name} is {value!r}; accepted: a number in {left}, {right}")
+    raise InvalidArgumentError(f"{name} is {value!r}; accepted: a number in {left}, {right}", arguments=(name,))
 
 
 def check_whole(name: str, value: Any, low: int = 1, optional: bool = False) -> int | None:
@@ -184,5 +197,5 @@ def check_whole(name: str, value: Any, low: int = 1, optional: bool = False) -> 
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         accepted = f"a whole number >= {low}" + (" or None" if optional else "")
-        raise InvalidArgumentError(f"{name} is {value!r}; accepted: {accepted}")
+        raise InvalidArgumentError(f"{name} is {value!r}; accepted: {accepted}", arguments=(name,))
     return value

@@ -6,8 +6,18 @@ import re
 
 __all__ = ["GREATER_IS_BETTER", "NAMES", "TITLES", "md", "number"]
 
-TITLES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
-GREATER_IS_BETTER = ("roc_auc", "prc_auc", "r2")
+TITLES = {
+    "roc_auc": "ROC-AUC",
+    "prc_auc": "PRC-AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "roc_auc_ovr": "ROC-AUC (one against the rest)",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+}
+GREATER_IS_BETTER = ("roc_auc", "prc_auc", "r2", "roc_auc_ovr", "balanced_accuracy", "accuracy", "f1_macro")
 NAMES = {
     "compt": "CoMPT",
     "grover": "GROVER",

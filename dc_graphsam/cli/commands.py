@@ -113,7 +113,12 @@ def _show(done) -> None:
     metrics, settings = done.metrics, done.settings
     name = _MODELS.get(settings.model, settings.model)
     method = _METHODS.get(settings.optimizer)
-    rows = {_BASELINES.get(key, key): values for key, values in metrics.get("baselines", {}).items()}
+    from dc_graphsam.metrics.classes import CLASS_METRICS
+
+    titles = dict(_BASELINES)
+    if metrics["metric"] in CLASS_METRICS:
+        titles["mean"] = "predict the commonest class"
+    rows = {titles.get(key, key): values for key, values in metrics.get("baselines", {}).items()}
     part = "test" if "test" in metrics else "validation"
     rows[f"{name} + {method}" if method else f"{name} (no sharpness-aware method)"] = metrics[part]
     model = shlex.quote(str(done.folder))
@@ -139,6 +144,7 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
         smiles_column=arguments.smiles_column,
         split=arguments.split,
         data_dir=arguments.data_dir,
+        positive=arguments.positive,
         batch_size=arguments.batch_size,
         progress=sys.stderr.isatty(),
     )

@@ -12,7 +12,17 @@ from dc_graphsam.wording import number
 
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
 
-METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
+METRIC_NAMES = {
+    "roc_auc": "ROC-AUC",
+    "prc_auc": "PRC-AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "roc_auc_ovr": "ROC-AUC (one against the rest)",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+}
 
 
 def say(line: str) -> None:
@@ -32,8 +42,12 @@ class _Handler(logging.Handler):
     """Log records of the package as one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        word = record.levelname.lower()
-        say(f"{word}: {record.getMessage()}" if record.levelno >= logging.WARNING else record.getMessage())
+        word, text = record.levelname.lower(), record.getMessage()
+        if arguments := getattr(record, "arguments", ()):
+            from dc_graphsam.cli.names import in_options
+
+            text = in_options(text, arguments)
+        say(f"{word}: {text}" if record.levelno >= logging.WARNING else text)
 
 
 def use_console(debug: bool = False) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from dc_graphsam.cli.names import in_options
 from dc_graphsam.cli.parser import COMMANDS, build_parser
 from dc_graphsam.cli.values import UsageError, did_you_mean
 from dc_graphsam.exceptions import (
@@ -92,7 +93,7 @@ def _run(words: list[str], debug: bool) -> int:
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, DCGraphSAMError):
-        return text
+        return in_options(text, error.arguments) if error.arguments else text
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):

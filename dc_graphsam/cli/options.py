@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dc_graphsam.cli.fields import Field
 
-__all__ = ["ALIASES", "MODELS", "OPTIMIZERS", "RUN_FIELDS", "SET_BY_RUN", "TASK_TYPES"]
+__all__ = ["ALIASES", "MODELS", "OPTIMIZERS", "RUN_FIELDS", "SET_BY_RUN", "TABLE_OPTIONS", "TASK_TYPES"]
 
 MODELS = ("compt",)
 OPTIMIZERS = (
@@ -14,8 +14,8 @@ OPTIMIZERS = (
     *("none", "adam"),
 )
 SPLITS = ("random", "scaffold", "kfold")
-TASK_TYPES = ("regression", "classification")
-METRICS = ("roc_auc", "prc_auc", "rmse", "mae")
+TASK_TYPES = ("regression", "classification", "multiclass")
+METRICS = ("roc_auc", "prc_auc", "rmse", "mae", "roc_auc_ovr", "balanced_accuracy", "accuracy", "f1_macro")
 
 ALIASES = {
     "epochs": "num_train_epochs",
@@ -28,7 +28,14 @@ ALIASES = {
     "resume_from_checkpoint": "resume",
 }
 
+#: Put away when another data set is named.
+TABLE_OPTIONS = (
+    *("target", "smiles_column", "task_type", "positive", "split_column", "group_column", "time_column"),
+    *("test_data", "validation_data"),
+)
+
 SET_BY_RUN = {
+    "class_names": "follows from the labels; --positive says which of two is class 1",
     "label_mean": "is learnt on the training split",
     "label_std": "is learnt on the training split",
     "node_feature_size": "follows from --feature-set",
@@ -52,13 +59,21 @@ _FIELDS = (
     _field("target", "list none", "column(s) of --data to predict"),
     _field("smiles_column", "str none", "column of --data with SMILES; by default the usual names are looked for"),
     _field("task_type", "str none", "what the targets are; by default told from their values", TASK_TYPES),
+    _field("positive", "list none", "label that is class 1, where classes are words, e.g. Active"),
     _field("metric", "str none", "what the best epoch is chosen by; by default that of the data set", METRICS),
     _field("split", "str none", "how to divide; by default as recommended for the data set, else random", SPLITS),
     _field("split_seed", "int none", "of the split, if it shall differ from --seed"),
     _field("fold", "int none", "which fold tests, with --split kfold"),
     _field("n_folds", "int", "number of folds, with --split kfold", default="5"),
     _field("sizes", "list none", "fractions of train, validation and test, e.g. 0.8 0.1 0.1"),
-    _field("splits_file", "str none", "splits.json of another run, or its folder: divide in the same way"),
+    _field(
+        "splits_file", "str none", "splits.json of another run, or its folder, or chemprop's: divide in the same way"
+    ),
+    _field("split_column", "str none", "column of --data that says train, valid or test"),
+    _field("group_column", "str none", "column of --data whose values are never divided, e.g. assays"),
+    _field("time_column", "str none", "column of --data with dates or numbers: the newest rows test"),
+    _field("validation_data", "str none", "another table, for validation"),
+    _field("test_data", "str none", "another table, for the test"),
     _field("data_dir", "str none", "folder of the built-in data sets' files; by default DEEPCHEM_DATA_DIR"),
     _field("max_atoms", "int none", "leave out larger molecules"),
     _field(

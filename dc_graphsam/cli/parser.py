@@ -132,6 +132,9 @@ def _add_evaluate(parser: _Parser) -> None:
     parser.add_argument("--dataset", help="a built-in data set instead of the run's own test split")
     parser.add_argument("--data", metavar="CSV", help="a table instead of the run's own test split")
     parser.add_argument("--smiles-column", metavar="NAME", help="column of --data with SMILES")
+    parser.add_argument(
+        "--positive", nargs="+", metavar="LABEL", help="label of --data that is class 1, if it is a word"
+    )
     parser.add_argument("--split", type=_one_of("split", PARTS), help="part of the run's data, test by default; or all")
     parser.add_argument("--data-dir", metavar="FOLDER", help="of the built-in data sets' files")
     parser.add_argument("--batch-size", type=_whole, metavar="N", help="molecules per batch")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dc_graphsam.cli.fields import Field, model_fields, training_fields
-from dc_graphsam.cli.options import ALIASES, RUN_FIELDS, SET_BY_RUN
+from dc_graphsam.cli.options import ALIASES, RUN_FIELDS, SET_BY_RUN, TABLE_OPTIONS
 from dc_graphsam.cli.values import UsageError, did_you_mean, from_config, from_words
 from dc_graphsam.exceptions import MissingDataError
 
@@ -140,7 +140,7 @@ def merge(config: dict[str, Any], words: dict[str, Any]) -> dict[str, Any]:
     """The command line wins; a data set named there puts away what the file says of another kind of data."""
     merged = dict(config)
     if "dataset" in words:
-        for name in ("data", "target", "smiles_column", "task_type"):
+        for name in ("data", *TABLE_OPTIONS):
             merged.pop(name, None)
     if "data" in words:
         merged.pop("dataset", None)

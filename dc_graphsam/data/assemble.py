@@ -16,7 +16,7 @@ from dc_graphsam.data.splits import check_splitting
 from dc_graphsam.data.tables import LabelledSmiles
 from dc_graphsam.data.view import label_matrix
 from dc_graphsam.exceptions import check_range
-from dc_graphsam.tasks import TaskSpec
+from dc_graphsam.tasks import DEFAULT_METRIC, TaskSpec
 
 __all__ = ["assemble", "describe"]
 
@@ -51,7 +51,7 @@ def assemble(
     reading
         What else ``read`` depends on (JSON types): part of the cache key.
     metric
-        ``None`` means ``roc_auc`` for classification and ``rmse`` for regression.
+        ``None`` means that of :data:`dc_graphsam.tasks.DEFAULT_METRIC`.
     citation
         Written into ``info.citation``.
     feature_set, max_atoms, num_workers, progress
@@ -74,7 +74,7 @@ def assemble(
     if splitting.get("splits") is None:  # before hours of work, not after it
         check_splitting(*(splitting[name] for name in ("split", "seed", "fold", "n_folds", "sizes")))
     elif not isinstance(splitting["splits"], Mapping):
-        load_splits(splitting["splits"])
+        load_splits(splitting["splits"], splitting.get("fold"))
     if max_atoms is not None:
         check_range("max_atoms", max_atoms, 1)
     digest = file_digest(*files)
@@ -104,8 +104,10 @@ def assemble(
     table.info.citation = citation
     table.info.download_checksums = {files[0].name: {"num_bytes": files[0].stat().st_size, "checksum": digest}}
     task_type = record["task_type"]
-    metric = metric or ("roc_auc" if task_type == "classification" else "rmse")
-    spec = TaskSpec(name, tuple(record["task_names"]), task_type, metric, feature_set)
+    for note in record.get("notes") or ():
+        logger.warning("%s", note, extra={"arguments": ("task_type",)})  # which the command line calls otherwise
+    metric = metric or DEFAULT_METRIC[task_type]
+    spec = TaskSpec(name, tuple(record["task_names"]), task_type, metric, feature_set, record.get("class_names"))
     data = partition(spec.attach(table), progress=progress, **splitting).with_format("numpy")
     _warn_of_empty_tasks(data, spec)
     return data

@@ -57,7 +57,7 @@ def write_featurized(
     -------
     dict
         ``rows``, ``rows_in_source``, ``dropped`` (row, SMILES, reason), ``ignored`` (row, text behind the SMILES),
-        ``task_names`` and ``task_type``.
+        ``task_names``, ``task_type``, ``class_names`` and ``notes``.
 
     Raises
     ------
@@ -89,6 +89,8 @@ def write_featurized(
         "ignored": ignored,
         "task_names": list(table.task_names),
         "task_type": table.task_type,
+        "class_names": None if table.class_names is None else [list(names) for names in table.class_names],
+        "notes": list(table.notes),
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dc_graphsam.data.given_splits import GivenSplit, read_chemprop
 from dc_graphsam.data.splits import check_splitting, kfold_split, random_split, scaffold_groups, scaffold_split
 from dc_graphsam.data.view import column_values
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError
@@ -32,6 +33,7 @@ def partition(
     sizes: Sequence[float] = (0.8, 0.1, 0.1),
     splits: str | Path | Mapping[str, Sequence[int]] | None = None,
     progress: bool = False,
+    given: GivenSplit | None = None,
 ):
     """Divide a featurized table.
 
@@ -48,9 +50,12 @@ def partition(
     sizes
         Fractions of train, validation and test, of the other two.
     splits
-        A file written by :func:`save_splits`, or its part → rows; then the other arguments are not used.
+        A file written by :func:`save_splits`, one of chemprop's, or part → rows; then the other arguments are not used, but
+        for ``fold``, which says which division of chemprop's file.
     progress
         Whether to show a bar while scaffolds are computed.
+    given
+        What the table itself says; ``split`` then divides what that leaves open.
 
     Returns
     -------
@@ -59,17 +64,26 @@ def partition(
     """
     from datasets import DatasetDict
 
+    def divide(positions: np.ndarray, shares: Sequence[float]) -> dict[str, np.ndarray]:
+        if split == "random":
+            found = random_split(len(positions), seed, shares)
+        elif split == "kfold":
+            found = kfold_split(len(positions), fold, n_folds, seed)
+        else:
+            found = scaffold_split(_cached_scaffolds(table, progress)[positions], seed, shares)
+        return {part: positions[places] for part, places in found.items()}
+
     if splits is not None:
-        parts = _positions(table, splits)
+        parts, foreign = _positions(table, splits, fold)
     else:
         check_splitting(split, seed, fold, n_folds, sizes)
-        n = len(table)
-        if split == "random":
-            parts = random_split(n, seed, sizes)
-        elif split == "kfold":
-            parts = kfold_split(n, fold, n_folds, seed)
+        foreign = given is not None
+        if given is None:
+            parts = divide(np.arange(len(table)), sizes)
         else:
-            parts = scaffold_split(_cached_scaffolds(table, progress), seed, sizes)
+            parts = given.divide(column_values(table, "row"), seed, sizes, divide)
+    if foreign:
+        _warn_of_shared_molecules(table, parts)
     return DatasetDict({name: table.select(indices) for name, indices in parts.items()})
 
 
@@ -161,13 +175,16 @@ def save_splits(data, path: str | Path, **facts: Any) -> Path:
     return path
 
 
-def load_splits(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what :func:`save_splits` wrote.
+def load_splits(path: str | Path, fold: int | None = None) -> dict[str, np.ndarray]:
+    """Read what :func:`save_splits` wrote, or a splits file of chemprop.
 
     Parameters
     ----------
     path
         The file, or a folder with ``splits.json`` in it.
+
+    fold
+        Which division, of a file of chemprop's that holds several.
 
     Returns
     -------
@@ -188,33 +205,45 @@ def load_splits(path: str | Path) -> dict[str, np.ndarray]:
     >>> load_splits(path)["train"].tolist()
     [0, 2]
     """
-    return _read_splits(path)[0]
+    return _read_splits(path, fold)[0]
 
 
-def _read_splits(path: str | Path) -> tuple[dict[str, np.ndarray], str | None]:
+def _read_splits(path: str | Path, fold: int | None = None) -> tuple[dict[str, np.ndarray], str | None, bool]:
+    """Part → rows, digest of the data file if it is known, and whether the file is chemprop's."""
     path = Path(path)
     path = path / "splits.json" if path.is_dir() else path
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, list):
+            return read_chemprop(content, str(path), fold), None, True
         splits = {str(part): np.array(rows, np.int64).reshape(-1) for part, rows in content["rows"].items()}
         expected, source = content["sha256"], content.get("source_sha256")
     except FileNotFoundError:
         raise MissingDataError(f"there is no file {path} with splits") from None
+    except InvalidArgumentError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise InvalidArgumentError(f"{path} holds no splits; accepted: a file written by save_splits") from None
+        raise InvalidArgumentError(
+            f"{path} holds no splits; accepted: a file written by save_splits, or chemprop's"
+        ) from None
     if split_hash(splits) != expected:
         raise InvalidArgumentError(f"{path} was changed: its rows do not give its sha256; write it with save_splits")
-    return splits, source
+    return splits, source, False
 
 
-def _positions(table, splits: str | Path | Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
-    """Part → positions in ``table`` of the rows that a file or mapping names."""
+def _positions(
+    table, splits: str | Path | Mapping[str, Sequence[int]], fold: int | None
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Part → positions in ``table`` of the rows that a file or mapping names, and whether the file is chemprop's."""
+    foreign = False
     if isinstance(splits, Mapping):
         name, source = "splits", None
         wanted = {str(part): np.asarray(rows, np.int64).reshape(-1) for part, rows in splits.items()}
     else:
         name = str(splits)
-        wanted, source = _read_splits(splits)
+        wanted, source, foreign = _read_splits(splits, fold)
+        if foreign:
+            wanted = _without_dropped(table, wanted, name)
     if source is not None and source != _source_digest(table):
         logger.warning("%s was made for another version of this data file: its rows may be other molecules", name)
     rows = column_values(table, "row")  # ascending
@@ -232,7 +261,46 @@ def _positions(table, splits: str | Path | Mapping[str, Sequence[int]]) -> dict[
             raise InvalidArgumentError(f"{name} has a row of {part} twice; accepted: every row once")
         taken[found] = True
         positions[part] = found
-    return positions
+    return positions, foreign
+
+
+def _without_dropped(table, wanted: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    """Rows of a division that was made before anybody knew which rows can be used."""
+    from dc_graphsam.data.dropped import dropped_rows
+
+    dropped = np.array([record.row for record in dropped_rows(table)], np.int64)
+    kept = {part: rows[~np.isin(rows, dropped)] for part, rows in wanted.items()}
+    gone = sum(map(len, wanted.values())) - sum(map(len, kept.values()))
+    if gone:
+        logger.warning("%s names %d rows that were left out of the table", name, gone)
+    return kept
+
+
+def _warn_of_shared_molecules(table, parts: Mapping[str, np.ndarray]) -> None:
+    """Count the molecules that are in two parts of a division which somebody else made."""
+    from rdkit import Chem, rdBase
+
+    smiles = table.data.column("smiles").to_pylist() if table._indices is None else table["smiles"][:]
+    canonical: dict[str, str] = {}
+
+    def name_of(text: str) -> str:
+        if text not in canonical:
+            molecule = Chem.MolFromSmiles(text)
+            canonical[text] = f"?{text}" if molecule is None else Chem.MolToSmiles(molecule)
+        return canonical[text]
+
+    with rdBase.BlockLogs():
+        molecules = {part: {name_of(smiles[i]): i for i in places.tolist()} for part, places in parts.items()}
+    names = list(molecules)
+    for k, first in enumerate(names):
+        for second in names[k + 1 :]:
+            shared = molecules[first].keys() & molecules[second].keys()
+            if shared:
+                example = smiles[min(molecules[second][name] for name in shared)]
+                logger.warning(
+                    "%d molecule%s in both %s and %s, e.g. %s: the result on %s will look better than it is",
+                    *(len(shared), " is" if len(shared) == 1 else "s are", first, second, example, second),
+                )
 
 
 def _source_digest(dataset) -> str | None:

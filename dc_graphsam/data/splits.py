@@ -16,6 +16,7 @@ __all__ = [
     "SPLITS",
     "check_sizes",
     "check_splitting",
+    "group_split",
     "kfold_split",
     "random_split",
     "scaffold_groups",
@@ -46,19 +47,22 @@ def _whole_number(name: str, value: int, low: int, high: int | None = None) -> i
     try:
         value = index(value)
     except TypeError:
-        raise InvalidArgumentError(f"{name} is {value!r}; accepted: a whole number from {low}") from None
+        raise InvalidArgumentError(
+            f"{name} is {value!r}; accepted: a whole number from {low}", arguments=(name,)
+        ) from None
     return check_range(name, value, low, high)
 
 
 def check_sizes(sizes: Sequence[float]) -> tuple[float, float, float]:
     """Return ``sizes`` if they are three fractions that sum to one, else raise ``InvalidArgumentError``."""
+    named = {"arguments": ("sizes",)}
     accepted = "three fractions for train, validation and test that sum to 1, the first above 0"
     try:
         fractions = tuple(float(size) for size in sizes)
     except (TypeError, ValueError):
-        raise InvalidArgumentError(f"sizes is {sizes!r}; accepted: {accepted}") from None
+        raise InvalidArgumentError(f"sizes is {sizes!r}; accepted: {accepted}", **named) from None
     if len(fractions) != 3 or min(fractions) < 0 or fractions[0] == 0 or not abs(sum(fractions) - 1) < 1e-6:
-        raise InvalidArgumentError(f"sizes is {sizes!r}; accepted: {accepted}")
+        raise InvalidArgumentError(f"sizes is {sizes!r}; accepted: {accepted}", **named)
     return fractions
 
 
@@ -67,7 +71,9 @@ def _counts(n: int, sizes: Sequence[float]) -> np.ndarray:
     sizes = np.array(check_sizes(sizes))
     wanted = sizes > 0
     if n < wanted.sum():
-        raise InvalidArgumentError(f"{n} molecules cannot be divided into {wanted.sum()} parts; add rows or set sizes")
+        raise InvalidArgumentError(
+            f"{n} molecules cannot be divided into {wanted.sum()} parts; add rows or set sizes", arguments=("sizes",)
+        )
     ends = np.floor(np.cumsum(sizes) * n + 1e-6).astype(int)
     ends[-1] = n
     counts = np.diff(ends, prepend=0)
@@ -90,11 +96,15 @@ def check_splitting(
     if split != "kfold":
         check_sizes(sizes)
         if fold is not None:
-            raise InvalidArgumentError(f"fold is {fold!r} but split is {split!r}; folds belong to split='kfold'")
+            raise InvalidArgumentError(
+                f"fold is {fold!r} but split is {split!r}; folds belong to split='kfold'", arguments=("fold", "split")
+            )
         return
     _whole_number("n_folds", n_folds, 3)
     if fold is None:
-        raise InvalidArgumentError(f"fold is None; split='kfold' needs one of 0 … {n_folds - 1}")
+        raise InvalidArgumentError(
+            f"fold is None; split='kfold' needs one of 0 … {n_folds - 1}", arguments=("fold", "split")
+        )
     _whole_number("fold", fold, 0, n_folds - 1)
 
 
@@ -152,12 +162,36 @@ def kfold_split(n: int, fold: int, n_folds: int = 5, seed: int = 0) -> dict[str,
     """
     check_splitting("kfold", seed, fold, n_folds)
     if n < n_folds:
-        raise InvalidArgumentError(f"n_folds is {n_folds} but there are {n} molecules; accepted: at most one fold each")
+        raise InvalidArgumentError(
+            f"n_folds is {n_folds} but there are {n} molecules; accepted: at most one fold each", arguments=("n_folds",)
+        )
     folds = np.array_split(shuffled(n, seed), n_folds)
     validation = (fold + 1) % n_folds
     train = [part for k, part in enumerate(folds) if k not in (fold, validation)]
     parts = (np.concatenate(train), folds[validation], folds[fold])
     return dict(zip(PARTS, map(np.sort, parts), strict=True))
+
+
+def group_split(groups: np.ndarray, seed: int = 0, sizes: Sequence[float] = (0.8, 0.1, 0.1)) -> dict[str, np.ndarray]:
+    """Divide molecules so that no group is in two parts, by the rules of :func:`scaffold_split`.
+
+    Where these leave a part empty, and there are as many groups as parts, it gets the smallest group that can be spared.
+
+    Parameters
+    ----------
+    groups
+        int [n], number of the group of each molecule.
+    seed, sizes
+        As of :func:`scaffold_split`.
+
+    Examples
+    --------
+    >>> split = group_split(np.array([0, 0, 0, 1, 2, 2]), sizes=(0.5, 0.25, 0.25))
+    >>> {part: places.tolist() for part, places in split.items()}
+    {'train': [4, 5], 'validation': [3], 'test': [0, 1, 2]}
+    """
+    words = ("group_column is given", "groups", "another column")
+    return _divide_groups(groups, seed, sizes, words, ("group_column",), spare=True)
 
 
 def scaffold_split(
@@ -196,6 +230,17 @@ def scaffold_split(
     >>> split["train"].tolist(), len(split["validation"]), len(split["test"])
     ([0, 1, 2, 3, 4, 5, 6, 8], 1, 1)
     """
+    return _divide_groups(groups, seed, sizes, ("split is 'scaffold'", "scaffolds", "'random'"), ("split",))
+
+
+def _divide_groups(
+    groups: np.ndarray,
+    seed: int,
+    sizes: Sequence[float],
+    words: tuple[str, str, str],
+    arguments: tuple[str, ...],
+    spare: bool = False,
+) -> dict[str, np.ndarray]:
     counts = _counts(len(groups), sizes)
     members = np.argsort(groups, kind="stable")
     numbers, starts = np.unique(groups[members], return_index=True)
@@ -213,10 +258,17 @@ def scaffold_split(
         if room[part] < 0:  # what it took too much, the others give up in proportion
             left, room[part] = room.sum(), 0
             room = np.diff(np.rint(np.cumsum(room) * (left / max(room.sum(), 1))).astype(int), prepend=0)
+    for part in np.flatnonzero(counts) if spare else ():
+        fullest = max(parts, key=len)
+        if not parts[part] and len(fullest) > 1:
+            smallest = min(range(len(fullest)), key=lambda k: len(fullest[k]))
+            parts[part].append(fullest.pop(smallest))
+    what, plural, instead = words
     empty = [name for name, part, count in zip(PARTS, parts, counts, strict=True) if count and not part]
     if empty:
         raise InvalidArgumentError(
-            f"split is 'scaffold' but {len(numbers)} scaffolds leave nothing for {' and '.join(empty)}; use 'random'"
+            f"{what} but {len(numbers)} {plural} leave nothing for {' and '.join(empty)}; use {instead}",
+            arguments=arguments,
         )
     nothing = np.empty(0, np.int64)
     return {name: np.sort(np.concatenate([nothing, *part])) for name, part in zip(PARTS, parts, strict=True)}

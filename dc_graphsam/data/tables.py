@@ -75,9 +75,13 @@ class LabelledSmiles:
     task_names
         One name per column of ``labels``.
     task_type
-        ``"regression"`` or ``"classification"``.
+        A key of :data:`dc_graphsam.tasks.TASK_TYPES`.
     problems
         Row → why it is left out whatever its molecule is.
+    class_names
+        As of :class:`~dc_graphsam.tasks.TaskSpec`.
+    notes
+        What was decided about the labels, for the user to read.
     """
 
     smiles: list[str]
@@ -85,6 +89,8 @@ class LabelledSmiles:
     task_names: tuple[str, ...]
     task_type: str
     problems: dict[int, str]
+    class_names: tuple[tuple[str, ...], ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_table(path: str | Path) -> TextTable:
@@ -195,7 +201,7 @@ def find_smiles_column(table: TextTable, wanted: str | None = None) -> str:
     similar = [name for name in table.columns if "smiles" in name.lower()]
     if len(similar) == 1:
         return similar[0]
-    raise MissingColumnError(table.source, "smiles", table.columns)
+    raise MissingColumnError(table.source, "smiles", table.columns, "smiles_column")
 
 
 def parse_labels(table: TextTable, task_names: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:

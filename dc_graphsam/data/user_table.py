@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,12 +10,17 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET
 from dc_graphsam.data.assemble import assemble
+from dc_graphsam.data.given_splits import GivenSplit, groups_of_column, parse_times, parts_of_column, parts_of_tables
+from dc_graphsam.data.join_tables import join_tables
+from dc_graphsam.data.label_words import columns_with, is_known_pair, looks_like_classes, read_labels
 from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
 
 __all__ = ["load_csv"]
+
+logger = logging.getLogger(__name__)
 
 
 def load_csv(
@@ -35,6 +41,13 @@ def load_csv(
     num_workers: int | None = None,
     progress: bool = True,
     cache_dir: str | Path | None = None,
+    positive: str | Sequence[str] | None = None,
+    class_names: Sequence[Sequence[str]] | None = None,
+    split_column: str | None = None,
+    test_data: str | Path | None = None,
+    validation_data: str | Path | None = None,
+    group_column: str | None = None,
+    time_column: str | None = None,
 ):
     """Load a table of SMILES and measured values, featurized, cached and split.
 
@@ -54,13 +67,33 @@ def load_csv(
     task_columns
         Column(s) to predict. ``None`` takes the only other column with numbers.
     task_type
-        ``"classification"`` (values 0 and 1) or ``"regression"``; ``None`` decides by the values.
+        ``"classification"`` (0 and 1, two other whole numbers, or two words), ``"multiclass"`` (several classes: words, or
+        numbers) or ``"regression"``; ``None`` decides by the values. Two words that are known to belong together (active
+        and inactive, yes and no, …) and two whole numbers such as −1 and 1 are a classification; a warning says which
+        became 1. Three words and more are classes only if ``"multiclass"`` is given, few different whole numbers, too.
     split, seed, fold, n_folds, sizes, splits
-        As of :func:`~dc_graphsam.data.load_moleculenet`.
+        As of :func:`~dc_graphsam.data.load_moleculenet`; ``splits`` may be a splits file of chemprop, too, and ``fold``
+        then says which of its divisions. ``splits`` comes before the columns below.
     feature_set, max_atoms, num_workers, progress, cache_dir
         As of :func:`~dc_graphsam.data.load_moleculenet`.
     metric
-        To compare and select models by; ``None`` means ``roc_auc`` for classification and ``rmse`` for regression.
+        To compare and select models by; ``None`` means ``roc_auc`` for classification, ``rmse`` for regression and
+        ``roc_auc_ovr`` for several classes.
+    positive
+        Text that is class 1, the other being 0; several if the columns have different words.
+    class_names
+        Classes that are known already, per column and in order, such as ``config.class_names`` of a trained model. Rows
+        with other labels are left out.
+    split_column
+        Column that says where a row belongs: ``train``, ``valid``, ``validation``, ``val``, ``dev`` or ``test``, in any
+        case. Without rows for validation, a share of those for train is taken, by ``split`` and ``sizes``.
+    test_data, validation_data
+        Tables with the same columns that are test and validation; rows are then counted on from one table to the next, in
+        the order train, validation, test. What is not given is taken from ``path``, by ``split`` and ``sizes``.
+    group_column
+        Column whose values (assays, series, projects) are never divided.
+    time_column
+        Column with dates (ISO 8601) or numbers: the oldest rows train, the newest test, and equal times stay together.
 
     Returns
     -------
@@ -93,16 +126,29 @@ def load_csv(
     wanted = [task_columns] if isinstance(task_columns, str) else task_columns
     wanted = None if wanted is None else list(wanted)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
-        raise InvalidArgumentError(f"task_columns is {wanted!r}; accepted: column names, at least one, each once")
-    path = Path(path)
-    refuse_structures(path)
-    if not path.is_file():
-        raise MissingDataError(f"there is no file {path}")
+        raise InvalidArgumentError(
+            f"task_columns is {wanted!r}; accepted: column names, at least one, each once", arguments=("task_columns",)
+        )
+    columns = {"split_column": split_column, "group_column": group_column, "time_column": time_column}
+    _check_one_way(
+        split, columns if splits is None else {}, {"test_data": test_data, "validation_data": validation_data}
+    )
+    tables = _Tables(path, validation_data, test_data)
+    used = [name for name in columns.values() if name is not None]
+    given = None if splits is not None else tables.given(smiles_column, wanted, **columns)
     return assemble(
-        _table_name(path),
-        (path,),
-        lambda: _read(path, smiles_column, wanted, task_type),
-        reading={"smiles": smiles_column, "tasks": wanted, "type": task_type},
+        _table_name(tables.paths["train"]),
+        tuple(tables.paths.values()),
+        lambda: _read(tables, smiles_column, wanted, task_type, positive, class_names, used),
+        reading={
+            "smiles": smiles_column,
+            "tasks": wanted,
+            "type": task_type,
+            "positive": [positive] if isinstance(positive, str) else positive and list(positive),
+            "classes": class_names and [list(names) for names in class_names],
+            "not labels": used,
+            "parts": list(tables.paths),
+        },
         metric=metric,
         citation="",
         feature_set=feature_set,
@@ -116,7 +162,89 @@ def load_csv(
         n_folds=n_folds,
         sizes=sizes,
         splits=splits,
+        given=given,
     )
+
+
+def _check_one_way(split: str, ways: Mapping[str, object], tables: Mapping[str, object]) -> None:
+    """Refuse arguments that say in two ways how to divide."""
+    named = [name for name, value in ways.items() if value is not None]
+    beside = [name for name, value in tables.items() if value is not None]
+    if len(named) > 1 or (beside and named and named[0] == "split_column"):
+        both = [*named, *beside][:2]
+        raise InvalidArgumentError(f"{both[0]} and {both[1]} both say how to divide; give one of them", arguments=both)
+    own = [*named, *beside]
+    if named and split == "scaffold" and named[0] != "split_column":
+        raise InvalidArgumentError(
+            f"split is 'scaffold' and {named[0]} is given, too; give one of them", arguments=("split", named[0])
+        )
+    if own and split == "kfold":
+        raise InvalidArgumentError(
+            f"split is 'kfold' and {own[0]} is given, too; give one of them", arguments=("split", own[0])
+        )
+
+
+class _Tables:
+    """The tables of a data set, one after the other: that which is divided or for train, then validation and test."""
+
+    def __init__(self, path: str | Path, validation_data: str | Path | None, test_data: str | Path | None) -> None:
+        self.paths = {"train": Path(path)}
+        for part, name, other in (
+            ("validation", "validation_data", validation_data),
+            ("test", "test_data", test_data),
+        ):
+            if other is None:
+                continue
+            if any(Path(other).resolve() == known.resolve() for known in self.paths.values()):
+                raise InvalidArgumentError(f"{name} is {str(other)!r}, which is given already", arguments=(name,))
+            self.paths[part] = Path(other)
+        for path in self.paths.values():
+            if not path.is_file():
+                raise MissingDataError(f"there is no file {path}")
+        self._table: TextTable | None = None
+        self._lengths: dict[str, int] = {}
+
+    def read(self, smiles_column: str | None, wanted: list[str] | None) -> TextTable:
+        """All rows, with the columns of the first table."""
+        if self._table is None:
+            found = {part: read_table(path) for part, path in self.paths.items()}
+            self._lengths = {part: len(table) for part, table in found.items()}
+            self._table = join_tables(list(found.values()), smiles_column, wanted) if len(found) > 1 else found["train"]
+        return self._table
+
+    def given(
+        self,
+        smiles_column: str | None,
+        wanted: list[str] | None,
+        split_column: str | None,
+        group_column: str | None,
+        time_column: str | None,
+    ) -> GivenSplit | None:
+        """What the tables say about their division, read before hours of work."""
+        if len(self.paths) == 1 and not (split_column or group_column or time_column):
+            return None
+        table = self.read(smiles_column, wanted)
+        notes: tuple[str, ...] = ()
+        assigned = groups = times = None
+        if split_column is not None:
+            assigned, notes = parts_of_column(table, split_column)
+        elif len(self.paths) > 1:
+            assigned = parts_of_tables(self._lengths)
+        if group_column is not None:
+            groups, notes = groups_of_column(table, group_column)
+        elif time_column is not None:
+            times = parse_times(table, time_column)
+        for note in notes:
+            logger.warning("%s", note)
+        return GivenSplit(assigned, groups, times, time_column or "")
+
+    def origin(self, row: int) -> str:
+        """Where a row stands, if not in the first table; rows are counted on from table to table."""
+        for part, length in self._lengths.items():
+            if row < length:
+                return "" if part == "train" else f" (row {row} of {self.paths[part].name})"
+            row -= length
+        return ""
 
 
 def _table_name(path: Path) -> str:
@@ -124,58 +252,57 @@ def _table_name(path: Path) -> str:
     return Path(name).stem or name
 
 
-def _read(path: Path, smiles_column: str | None, wanted: list[str] | None, task_type: str | None) -> LabelledSmiles:
-    table = read_table(path)
+def _read(
+    tables: _Tables,
+    smiles_column: str | None,
+    wanted: list[str] | None,
+    task_type: str | None,
+    positive: str | Sequence[str] | None,
+    class_names: Sequence[Sequence[str]] | None,
+    used: Sequence[str],
+) -> LabelledSmiles:
+    table = tables.read(smiles_column, wanted)
     smiles_column = find_smiles_column(table, smiles_column)
-    names = wanted or _only_numeric_column(table, smiles_column)
+    names = wanted or _only_label_column(table, smiles_column, used, positive)
     if smiles_column in names:
         raise InvalidArgumentError(
-            f"task_columns has {smiles_column!r}, which holds the SMILES; name columns with labels"
+            f"task_columns has {smiles_column!r}, which holds the SMILES; name columns with labels",
+            arguments=("task_columns",),
         )
-    labels, problems = parse_labels(table, names)
-    problems = {**problems, **table.problems}
-    usable = np.ones(len(table), bool)
-    usable[list(problems)] = False
-    task_type = _task_type(str(path), names, labels[usable], task_type)
-    return LabelledSmiles(table.column(smiles_column), labels, tuple(names), task_type, problems)
+    labels = read_labels(table, names, task_type, positive, class_names, ignore=list(table.problems))
+    problems = {row: f"{reason}{tables.origin(row)}" for row, reason in {**labels.problems, **table.problems}.items()}
+    return LabelledSmiles(
+        table.column(smiles_column),
+        labels.values,
+        tuple(names),
+        labels.task_type,
+        problems,
+        labels.class_names,
+        labels.notes,
+    )
 
 
-def _only_numeric_column(table: TextTable, smiles_column: str) -> list[str]:
-    """The single column, besides the SMILES, in which half the fields or more are numbers."""
-    others = [name for name in table.columns if name != smiles_column and name not in table.repeated]
+def _only_label_column(
+    table: TextTable, smiles_column: str, used: Sequence[str], positive: str | Sequence[str] | None
+) -> list[str]:
+    """The single column, besides the SMILES, that looks like labels: by the class that was named, by numbers, by known words."""
+    apart = {smiles_column, *used, *table.repeated}
+    others = [name for name in table.columns if name not in apart]
     values, _ = parse_labels(table, others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
     if len(numeric) > 1:  # a number that only names the row is not measured
         numeric = [
             name for name in numeric if not (name.lower() in ("id", "index") or name.lower().endswith(("_id", " id")))
         ] or numeric
-    if len(numeric) == 1:
-        return numeric
-    if not numeric and table.repeated:
-        table.column(sorted(table.repeated)[0])
-    has = f"several columns with numbers: {', '.join(numeric)}" if numeric else "no other column with numbers"
-    raise InvalidArgumentError(f"task_columns is None and {table.source} has {has}; name the column(s) to predict")
-
-
-def _task_type(source: str, names: Sequence[str], labels: np.ndarray, task_type: str | None) -> str:
-    """Check the type that was given, or tell it from the labels (float64 [rows, T])."""
-    binary = [bool(np.isin(column[~np.isnan(column)], (0.0, 1.0)).all()) for column in labels.T]
-    if task_type == "classification" and not all(binary):
-        t = binary.index(False)
-        known = labels[:, t][~np.isnan(labels[:, t])]
-        other = known[~np.isin(known, (0.0, 1.0))][0]
-        raise InvalidArgumentError(
-            f"column {names[t]!r} of {source} has the value {other:g}; a classification task has 0 and 1, and an empty "
-            f"field where nothing was measured"
-        )
-    if task_type is not None:
-        return task_type
-    measured = ~np.isnan(labels).all(axis=0)
-    kinds = {flag for flag, known in zip(binary, measured, strict=True) if known}
-    if len(kinds) > 1:
-        classes = ", ".join(name for name, flag in zip(names, binary, strict=True) if flag)
-        raise InvalidArgumentError(
-            f"task_type is None and only some columns of {source} hold 0 and 1 ({classes}); pass task_type, or train "
-            f"them apart"
-        )
-    return "classification" if kinds == {True} else "regression"
+    found = columns_with(table, others, positive) or numeric or [name for name in others if is_known_pair(table, name)]
+    found = found or [name for name in others if looks_like_classes(table, name)]
+    if len(found) == 1:
+        return found
+    if not found and table.repeated:
+        table.column(sorted(table.repeated)[0])  # an error that names it
+    of = "numbers" if numeric else "classes"
+    has = f"several columns with {of}: {', '.join(found)}" if found else "no other column with numbers"
+    raise InvalidArgumentError(
+        f"task_columns is None and {table.source} has {has}; name the column(s) to predict",
+        arguments=("task_columns",),
+    )

@@ -18,11 +18,12 @@ from dc_graphsam.dc.prediction import MoleculePrediction
 from dc_graphsam.dc.sharing import SharedFormat
 from dc_graphsam.dc.sharpness import SharpnessAwareTraining
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_range
-from dc_graphsam.tasks import TASK_TYPES
 
 deepchem = import_deepchem("dc_graphsam.dc")
 
 __all__ = ["GraphTransformerModel"]
+
+MODES = ("regression", "classification")  # DeepChem's words; several classes are a classification with n_classes > 2
 
 
 class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTraining, deepchem.models.TorchModel):
@@ -46,7 +47,8 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
     mode : {"regression", "classification"}
     n_classes : int
         Classes of a classification. With 2, y is 0 or 1 and the model has one logit per task; with more, y is 0 … n_classes − 1
-        and it has n_classes. Models with more than two cannot be exported by :meth:`save_pretrained`.
+        and it has n_classes; saved, such a model is a "multiclass" one of the common format. By default 2, or what ``config``
+        or ``network`` says.
     batch_size : int
         Molecules in a batch.
     learning_rate : float or LearningRateSchedule
@@ -84,7 +86,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
         self,
         n_tasks: int | None = None,
         mode: str | None = None,
-        n_classes: int = 2,
+        n_classes: int | None = None,
         *,
         batch_size: int = 32,
         learning_rate: Any = 0.001,
@@ -100,12 +102,15 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
         network: Any = None,
         **fields: Any,
     ) -> None:
-        check_range("n_classes", n_classes, 2)
+        if n_classes is not None:
+            check_range("n_classes", n_classes, 2)
         check_range("batch_size", batch_size, 1)
         self._names_given = network is not None or config is not None or "task_names" in fields
         if network is None:
             if config is None:
-                config = self._make_config(1 if n_tasks is None else n_tasks, mode or "regression", n_classes, fields)
+                config = self._make_config(
+                    1 if n_tasks is None else n_tasks, mode or "regression", n_classes or 2, fields
+                )
             elif fields:
                 raise InvalidArgumentError(
                     f"config is given beside {', '.join(fields)}; accepted: config=CoMPTConfig(…) or its single fields"
@@ -116,7 +121,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                 f"network is given beside {', '.join(fields) or 'config'}; it has its configuration"
             )
         config = network.config
-        n_tasks, mode = _check_tasks(config, n_tasks, mode, n_classes)
+        n_tasks, mode, n_classes = _check_tasks(config, n_tasks, mode, n_classes)
         self.n_tasks, self.mode, self.n_classes, self.config = n_tasks, mode, n_classes, config
         super().__init__(
             DeepChemNetwork(network, mode, n_tasks, n_classes),
@@ -141,7 +146,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
     @classmethod
     def _make_config(cls, n_tasks: int, mode: str, n_classes: int, given: dict[str, Any]) -> Any:
         check_range("n_tasks", n_tasks, 1)
-        check_choice("mode", mode, TASK_TYPES)
+        check_choice("mode", mode, MODES)
         known = {field.name for field in fields(cls.config_class)}
         for name in given:
             if name not in known:
@@ -155,8 +160,9 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                     )
                 )
         names = list(given.get("task_names") or (f"task_{i}" for i in range(n_tasks)))
-        if n_classes > 2:
-            names = [f"{name}={label}" for name in names for label in range(n_classes)]
+        if n_classes > 2 and mode == "classification":
+            mode = "multiclass"
+            given = {"class_names": [[str(label) for label in range(n_classes)] for _ in names], **given}
         return cls.config_class(**{**cls.field_defaults, "task_type": mode, **given, "task_names": names})
 
     # ---------------------------------------------------------------- data
@@ -170,13 +176,13 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
 
     def _adopt_task_names(self, dataset: Any) -> None:
         """The names that the data set has for its tasks are saved with the model."""
-        if self._names_given or self.n_classes > 2:
+        if self._names_given:
             return
         names = list(dataset.get_task_names())
         if len(names) == self.n_tasks and all(isinstance(name, str) for name in names):
             config = self.config
             config.task_names = [str(name) for name in names]
-            config.id2label = dict(enumerate(config.task_names))
+            config.id2label = dict(enumerate(config.output_names))
             config.label2id = {name: i for i, name in config.id2label.items()}
             self._names_given = True
 
@@ -303,17 +309,27 @@ _ARGUMENTS = (
 )
 
 
-def _check_tasks(config: Any, n_tasks: int | None, mode: str | None, n_classes: int) -> tuple[int, str]:
-    """Number of tasks and mode of a configuration, if they are not others than those given."""
-    if mode is not None and config.task_type != check_choice("mode", mode, TASK_TYPES):
+def _check_tasks(config: Any, n_tasks: int | None, mode: str | None, n_classes: int | None) -> tuple[int, str, int]:
+    """Tasks, mode and classes of a configuration, if they are not others than those given."""
+    own = "regression" if config.task_type == "regression" else "classification"
+    if mode is not None and own != check_choice("mode", mode, MODES):
         raise InvalidArgumentError(f"mode is {mode!r} but the configuration says task_type={config.task_type!r}")
-    if n_classes > 2 and config.task_type != "classification":
+    if (n_classes or 2) > 2 and own == "regression":
         raise InvalidArgumentError(f"n_classes is {n_classes} with mode='regression'; accepted: mode='classification'")
-    found, rest = divmod(config.num_tasks, n_classes) if n_classes > 2 else (config.num_tasks, 0)
-    if rest or (n_tasks is not None and found != n_tasks):
+    counts = set(getattr(config, "class_counts", None) or (2,))
+    if len(counts) > 1:
         raise InvalidArgumentError(
-            f"n_tasks is {n_tasks} but the configuration has {config.num_tasks} logits for {n_classes} classes"
-            if n_classes > 2
-            else f"n_tasks is {n_tasks} but there are {found} task names: {', '.join(config.task_names[:5])}"
+            f"the tasks have {', '.join(map(str, config.class_counts))} classes; DeepChem's models have the same number for "
+            "every task: use the Hugging Face door, or one model per number"
         )
-    return found, config.task_type
+    found = counts.pop()
+    if n_classes is not None and n_classes != found:
+        raise InvalidArgumentError(
+            f"n_classes is {n_classes} but the configuration has {found} classes per task "
+            f"(task_type={config.task_type!r}); leave n_classes out, or make the configuration with class_names"
+        )
+    if n_tasks is not None and config.num_tasks != n_tasks:
+        raise InvalidArgumentError(
+            f"n_tasks is {n_tasks} but there are {config.num_tasks} task names: {', '.join(config.task_names[:5])}"
+        )
+    return config.num_tasks, own, found

@@ -79,7 +79,7 @@ class TaskLoss:
         scores, targets = outputs[0], self._per_task("y", labels[0])
         weights = self._per_task("w", weights[0]) if weights else torch.ones_like(targets)
         config, kind = self.config, self.config.loss
-        if self.n_classes > 2:
+        if kind == "cross_entropy":
             kind, scores = "softmax", scores.view(len(scores), self.n_tasks, self.n_classes)
         elif config.label_mean is not None and config.label_std is not None:
             mean, std = scores.new_tensor(config.label_mean), scores.new_tensor(config.label_std)

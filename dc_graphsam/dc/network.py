@@ -60,7 +60,7 @@ class DeepChemNetwork(nn.Module):
         prediction : Tensor
             Regression: values [B, T] in label units. Classification: probabilities [B, T, C], or [B, C] for one task.
         logits : Tensor
-            [B, T], or [B, T·C] with more than two classes.
+            [B, T], or [B, T·C] of a multiclass network.
         embedding : Tensor
             [B, d], what the last layer reads.
         """
@@ -93,7 +93,7 @@ class DeepChemNetwork(nn.Module):
     def _predict(self, logits: Tensor) -> Tensor:
         if self.mode == "regression":
             return logits
-        if self.n_classes == 2:
+        if self.network.config.task_type != "multiclass":
             probabilities = torch.stack((torch.sigmoid(-logits), torch.sigmoid(logits)), dim=-1)  # [B, T, 2]
         else:
             probabilities = logits.view(-1, self.n_tasks, self.n_classes).softmax(-1)

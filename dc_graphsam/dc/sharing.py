@@ -60,15 +60,11 @@ class SharedFormat:
         Raises
         ------
         InvalidArgumentError
-            If a transformer cannot be carried over, or the model has more than two classes.
+            If a transformer cannot be carried over.
         """
         from dc_graphsam.data.deepchem.transformers import label_scale
         from dc_graphsam.repository.files import write_processor_record
 
-        if self.n_classes > 2:
-            raise InvalidArgumentError(
-                f"n_classes is {self.n_classes}; the common format knows two classes per task. save_checkpoint() keeps this model"
-            )
         scale = label_scale(transformers, self.n_tasks)
         folder = Path(folder)
         if folder.is_file():

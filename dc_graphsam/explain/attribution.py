@@ -11,6 +11,7 @@ import numpy as np
 
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidSmilesError, check_choice
 from dc_graphsam.predict.molecules import BATCH_SIZE, like_sized_batches, valid_text
+from dc_graphsam.predict.named import logit_names
 
 if TYPE_CHECKING:
     from dc_graphsam.chem import MolGraph
@@ -34,9 +35,9 @@ class AtomScores:
     smiles
         The molecule as given.
     task_names
-        The tasks.
+        The tasks; of a multiclass model ``task=class`` for each class of each task.
     prediction : float32 [T]
-        Log-odds of class 1, or value in label units.
+        Log-odds of class 1, or value in label units; of a class of several, its log-odds against all others.
     scores : float32 [N, T]
         One row per atom in RDKit's order, in the unit of ``prediction``; above 0: the atom raises it.
     method
@@ -119,7 +120,7 @@ def explain_atoms(
         model.train(was_training)
     in_order = np.empty_like(scores)
     in_order[graph.atom_index] = scores
-    return AtomScores(smiles, tuple(map(str, model.config.task_names)), prediction, in_order, method)
+    return AtomScores(smiles, logit_names(model.config), prediction, in_order, method)
 
 
 def _batch(model: Any, graphs: list[Any]) -> dict[str, Any]:
@@ -134,6 +135,16 @@ def _batch(model: Any, graphs: list[Any]) -> dict[str, Any]:
     }
 
 
+def _explained(model: Any, batch: list[Any] | dict[str, Any]) -> Any:
+    """What is explained: logits [B, T]; of several classes the log-odds of each against all others of its task, [B, ΣC]."""
+    logits = model(**(batch if isinstance(batch, dict) else _batch(model, batch))).logits
+    if model.config.task_type != "multiclass":
+        return logits
+    from dc_graphsam.models.common.classes import class_log_odds
+
+    return class_log_odds(logits, model.config.class_counts)
+
+
 def _occlusion(model: Any, graph: MolGraph, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     from dataclasses import replace
 
@@ -145,10 +156,10 @@ def _occlusion(model: Any, graph: MolGraph, batch_size: int) -> tuple[np.ndarray
         nodes[atom] = 0
         edges[(graph.edge_index == atom).any(axis=0)] = 0
         graphs.append(replace(graph, node_features=nodes, edge_features=edges))
-    out = np.empty((len(graphs), len(model.config.task_names)), np.float32)
+    out = np.empty((len(graphs), len(logit_names(model.config))), np.float32)
     with torch.inference_mode():
         for places in like_sized_batches([graph.num_nodes] * len(graphs), batch_size):
-            out[places] = model(**_batch(model, [graphs[i] for i in places])).logits.float().cpu().numpy()
+            out[places] = _explained(model, [graphs[i] for i in places]).float().cpu().numpy()
     return out[0], out[0] - out[1:]
 
 
@@ -158,7 +169,7 @@ def _gradient(model: Any, graph: MolGraph, batch_size: int) -> tuple[np.ndarray,
     batch = _batch(model, [graph])
     nodes = batch["node_features"].requires_grad_()
     with torch.enable_grad():
-        logits = model(**batch).logits[0]  # [T]
+        logits = _explained(model, batch)[0]  # [T]
         scores = []
         for task in range(len(logits)):
             (slope,) = torch.autograd.grad(logits[task], nodes, retain_graph=task + 1 < len(logits))

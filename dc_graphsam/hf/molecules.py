@@ -97,6 +97,14 @@ def check_dataset(name: str, dataset: Any, model: Any) -> None:
             f"{name} ({spec.dataset}) is a {spec.task_type} table, the model is for {config.task_type}; "
             f"make it with {type(config).__name__}.for_dataset(data)"
         )
+    if spec.task_type == "multiclass":
+        mine, theirs = [list(names) for names in config.class_names], [list(names) for names in spec.class_names]
+        if mine != theirs:
+            task = next(t for t, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
+            raise InvalidArgumentError(
+                f"{name} ({spec.dataset}) has the classes {_some(theirs[task])} in {spec.task_names[task]!r}, the model has "
+                f"{_some(mine[task])}; load the data with class_names=model.config.class_names"
+            )
 
 
 def _check_sizes(name: str, dataset: Any, config: Any) -> None:

@@ -11,6 +11,7 @@ from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_
 from dc_graphsam.hf.smiles_input import smiles_of
 from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
 from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, named_rows, predict_graphs, valid_text
+from dc_graphsam.predict.named import result_names
 from dc_graphsam.predict.notes import Note, notes_of
 from dc_graphsam.repository.bundled import BUNDLED, DEFAULT_MODEL, bundled_models, locate
 from dc_graphsam.repository.files import PROCESSOR, fetch
@@ -64,7 +65,7 @@ class MoleculePredictor:
     @property
     def task_names(self) -> list[str]:
         """Keys of a prediction."""
-        return list(self.model.config.task_names)
+        return list(result_names(self.model.config))
 
     def __call__(
         self, smiles: str | Iterable[Any], *, batch_size: int | None = None, progress: bool = False
@@ -139,7 +140,7 @@ class MoleculePredictor:
         return notes_of(self.model.config, graphs, reasons)
 
     def rows(self, values, reasons: list[str | None], notes: list[list[Note]]) -> list[dict[str, Any]]:
-        return named_rows(self.task_names, values, reasons, notes)
+        return named_rows(self.model.config, values, reasons, notes)
 
 
 def pipeline(

@@ -122,12 +122,14 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
         if not own_collator:
             self.data_collator = molecules.default_collator(self.model, list(datasets.values()))
         if self.compute_metrics is None and not args.batch_eval_metrics:
-            self.compute_metrics = compute_metrics_for(config.task_type, config.task_names)
+            self.compute_metrics = compute_metrics_for(
+                config.task_type, config.task_names, class_counts=getattr(config, "class_counts", None)
+            )
         if self.processing_class is None and not is_table_feature_set(config.feature_set):
             self.processing_class = self.callback_handler.processing_class = MoleculeProcessor.for_model(self.model)
         if args.metric_is_default and getattr(config, "metric", None) and not isinstance(self.eval_dataset, dict):
             args.metric_for_best_model = config.metric
-            args.greater_is_better = config.metric in ("roc_auc", "prc_auc")
+            args.greater_is_better = config.metric not in ("rmse", "mae")
 
     @property
     def passes(self) -> int:

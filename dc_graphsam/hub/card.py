@@ -16,12 +16,12 @@ from typing import Any
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError
 from dc_graphsam.hub.card_data import facts_of_runs, summary
 from dc_graphsam.metrics.masked import METRICS_OF
-from dc_graphsam.wording import NAMES, TITLES, md
+from dc_graphsam.wording import GREATER_IS_BETTER, NAMES, TITLES, md
 
 __all__ = ["CARD", "RECIPE", "ModelCard"]
 
 CARD, RECIPE, RESULTS = "README.md", "recipe.yaml", ".eval_results"
-ARROWS = {"roc_auc": "↑", "prc_auc": "↑", "rmse": "↓", "mae": "↓", "r2": "↑"}
+ARROWS = {name: "↑" if name in GREATER_IS_BETTER else "↓" for name in TITLES}
 LIBRARY = "dc_graphsam"
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n\n(.*)\Z", re.DOTALL)
 
@@ -156,7 +156,9 @@ class ModelCard:
         kind = f["task"]["task_type"]
         tags = ["chemistry", "molecules", "molecular-property-prediction", f["model"]["name"], f["method"].lower()]
         tags += ["sharpness-aware-minimization"] if f["method"] != "Adam" else []
-        tags += [f"{'binary-' if kind == 'classification' else ''}{kind}"]
+        tags += [
+            {"classification": "binary-classification", "multiclass": "multi-class-classification"}.get(kind, kind)
+        ]
         dataset_entry = {"name": self._dataset_title, "type": self._dataset_id, "split": "test"}
         metrics = [
             {
@@ -179,7 +181,7 @@ class ModelCard:
 
     def _eval_results(self) -> list[dict[str, Any]]:
         f = self.facts
-        notes = f"{f['dataset']['split']} split, seed {f['seed']}, {f['dataset']['counts']['test']} molecules"
+        notes = f"{f['dataset']['split']} split{self._split_by}, seed {f['seed']}, {f['dataset']['counts']['test']} molecules"
         return [
             {
                 "dataset": {"id": self._dataset_id, "task_id": f"test_{metric}"},
@@ -197,6 +199,11 @@ class ModelCard:
         f = self.facts
         names = sorted(METRICS_OF[f["task"]["task_type"]], key=lambda name: name != f["task"]["metric"])
         return [name for name in names if f["metrics"]["test"].get(name) is not None]
+
+    @property
+    def _split_by(self) -> str:
+        by = self.facts["dataset"].get("split_by")
+        return f" ({by})" if by else ""
 
     @property
     def _dataset_title(self) -> str:
@@ -255,7 +262,7 @@ class ModelCard:
             if any(len(method["runs"]) > 1 for method in f["methods"])
             else "one run of each method, so without a spread",
             "method_rows": [card_text.method_row(method, metrics) for method in f["methods"]],
-            "comparison": card_text.comparison(f, TITLES[main], main in ("roc_auc", "prc_auc")),
+            "comparison": card_text.comparison(f, TITLES[main], main in GREATER_IS_BETTER),
             "baseline_rows": card_text.baseline_rows(f, metrics),
             "main_title": TITLES[main],
             "run_rows": card_text.run_rows(f, main),

@@ -10,7 +10,7 @@ from typing import Any
 from dc_graphsam.exceptions import RunFolderError
 from dc_graphsam.run_folder import RunFolder, finite
 from dc_graphsam.runs.settings import read_run_yaml
-from dc_graphsam.wording import NAMES
+from dc_graphsam.wording import GREATER_IS_BETTER, NAMES
 
 __all__ = ["facts_of_runs", "method_name", "summary"]
 
@@ -51,7 +51,7 @@ _TRAINING = (
     "per_device_eval_batch_size",
 )
 _SCHEDULE = ("lr_schedule", "lr_warmup_epochs", "initial_learning_rate", "final_learning_rate")
-_OF_THE_DATA = {"dataset", "metric", "task_type", "task_names", "feature_set"}
+_OF_THE_DATA = {"dataset", "metric", "task_type", "task_names", "class_names", "feature_set"}
 # May differ between runs of one protocol: they follow from the split, or from the seed.
 _OF_THE_SPLIT = ("label_mean", "label_std")
 
@@ -121,7 +121,11 @@ def facts_of_runs(runs: Sequence[str | Path], name: str, *, license: str, source
             },
         },
         "task": task,
-        "dataset": {key: about.get(key) for key in ("name", "source", "source_sha256", "split", "counts", "dropped")},
+        "dataset": {
+            key: about.get(key)
+            for key in ("name", "source", "source_sha256", "split", "split_by", "counts", "dropped")
+            if key != "split_by" or about.get(key)
+        },
         "built_in": recipe.get("dataset") is not None,
         "method": method_name(run),
         "constants": _constants(run),
@@ -198,7 +202,7 @@ def _choice(seed: int, runs: list[dict[str, Any]], metric: str) -> dict[str, Any
     found = {run["seed"]: run.get("validation", {}).get(metric) for run in runs}
     if len(found) < 2 or None in found.values():
         return None
-    best = (max if metric in ("roc_auc", "prc_auc") else min)(found.values())
+    best = (max if metric in GREATER_IS_BETTER else min)(found.values())
     return {"by": f"validation {metric}", "runs": len(found)} if found[seed] == best else None
 
 
@@ -208,8 +212,8 @@ def _check_protocol(first: RunFolder, one: dict[str, Any], folder: RunFolder, ot
     pairs = [
         (f"{part}.{key}", a[part].get(key), b[part].get(key))
         for part, keys in (
-            ("dataset", ("name", "source_sha256", "split", "fold")),
-            ("task", ("task_names", "task_type", "metric")),
+            ("dataset", ("name", "source_sha256", "split", "split_by", "fold")),
+            ("task", ("task_names", "task_type", "metric", "class_names")),
             ("model", ("name", "parameters", "released")),
             ("training", _TRAINING),
             ("optimizer", (*_SCHEDULE, "base")),

@@ -15,6 +15,7 @@ from dc_graphsam.wording import md, number
 __all__ = []
 
 _BASELINES = {"mean": "predict the mean", "random_forest": "random forest"}
+_COMMONEST = "predict the commonest class"
 _INSTALLED = ("torch", "transformers", "accelerate", "datasets", "deepchem", "dgl", "rdkit", "numpy")
 
 
@@ -32,8 +33,14 @@ def description(f: dict[str, Any]) -> str:
 def outputs(f: dict[str, Any]) -> str:
     names = f["task"]["task_names"]
     shown = ", ".join(f"`{name}`" for name in names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    kind = "the probability of class 1" if f["task"]["task_type"] == "classification" else "the value in label units"
-    return f"{kind} for {shown}"
+    kind, classes = f["task"]["task_type"], f["task"].get("class_names")
+    if kind == "multiclass":
+        listed = "; ".join(", ".join(map(md, own)) for own in classes[:3]) + ("; …" if len(classes) > 3 else "")
+        return f"the likeliest class, and the probability of each class ({listed}), for {shown}"
+    if kind == "regression":
+        return f"the value in label units for {shown}"
+    means = f" ({'; '.join(md(own[1]) for own in classes[:6])})" if classes else ""
+    return f"the probability of class 1{means} for {shown}"
 
 
 def limits(f: dict[str, Any]) -> list[str]:
@@ -48,7 +55,11 @@ def limits(f: dict[str, Any]) -> list[str]:
             f"The split is {split}: test molecules resemble those learned from. On new scaffolds expect more error than in the "
             "tables below."
         )
-    if f["task"]["task_type"] == "classification":
+    elif split == "group":
+        out.append("Test molecules belong to other groups than those learned from, see the recipe.")
+    elif split == "time":
+        out.append("Test molecules are newer than those learned from; on chemistry still newer expect more error.")
+    if f["task"]["task_type"] != "regression":
         out.append("Probabilities are not calibrated.")
     if f["model"].get("position") == "index" or str(f["model"].get("readout", "")).startswith("gru"):
         out.append(
@@ -105,8 +116,9 @@ def comparison(f: dict[str, Any], title: str, greater_is_better: bool) -> str:
 
 def baseline_rows(f: dict[str, Any], metrics: Sequence[str]) -> list[str]:
     found = f["metrics"].get("baselines") or {}
+    titles = {**_BASELINES, "mean": _COMMONEST} if f["task"]["task_type"] == "multiclass" else _BASELINES
     return [
-        " | ".join([_BASELINES.get(name, md(name)), *(number(values.get(metric)) for metric in metrics)])
+        " | ".join([titles.get(name, md(name)), *(number(values.get(metric)) for metric in metrics)])
         for name, values in found.items()
     ]
 
@@ -140,7 +152,7 @@ def recipe_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
             md(about["name"]) + (f", SHA-256 of the file `{about['source_sha256']}`" if about["source_sha256"] else ""),
         ),
         ("rows left out", f"{about['dropped']:,}"),
-        ("split", f"{about['split']}, {', '.join(f'{n:,} {part}' for part, n in counts.items())}"),
+        ("split", f"{about['split']}{_split_by(about)}, {', '.join(f'{n:,} {part}' for part, n in counts.items())}"),
         ("split indices", f"SHA-256 `{f['splits_sha256']}` (seed {f['seed']})"),
         ("model", _model(f)),
         ("optimizer", f["method"] if f["method"] == "Adam" else f"{f['method']} around {f['base']}"),
@@ -157,6 +169,10 @@ def recipe_rows(f: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("computed on", md(f["device"]) + (f", {seconds:,.0f} s" if seconds is not None else "")))
     rows.append(("versions", ", ".join(f"{name} {version}" for name, version in f["versions"].items())))
     return rows
+
+
+def _split_by(about: dict[str, Any]) -> str:
+    return f" {md(about['split_by'])}" if about.get("split_by") else ""
 
 
 def _model(f: dict[str, Any]) -> str:

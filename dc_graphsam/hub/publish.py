@@ -164,20 +164,21 @@ def _pictures(folder: RunFolder) -> list[dict[str, Any]]:
     """Pictures for the card: ROC or parity, losses, the metric over epochs."""
     import base64
 
-    import numpy as np
-
     from dc_graphsam.metrics import get_metric
     from dc_graphsam.report import figures
+    from dc_graphsam.report.classes import confusion_plots
     from dc_graphsam.report.data import RunRecord
     from dc_graphsam.wording import TITLES
 
     run = RunRecord.read(folder.path)
     names, metric = run.spec.task_names, run.spec.metric
-    labels = np.where(np.isfinite(run.predictions), run.labels, np.nan)
+    labels = run.known_labels
     made: list[tuple[str, Any]] = []
     if run.smiles and run.spec.task_type == "classification":
         areas = get_metric("roc_auc")(labels, run.predictions, names).per_task
         made.append(("roc", figures.roc_plot(names, labels, run.predictions, areas)))
+    elif run.smiles and run.spec.task_type == "multiclass":
+        made += [(f"confusion-{t}", picture) for t, (_, picture) in enumerate(confusion_plots(run), start=1)]
     elif run.smiles:
         made.append(("parity", figures.parity_plot(names, labels, run.predictions)))
     two = any("loss_perturbed" in record or "loss_clean" in record for record in run.history)

@@ -12,9 +12,11 @@ __all__, __getattr__, __dir__ = exports(
     {
         "METRICS_OF": ".masked",
         "ComputeMetrics": ".trainer",
-        "MetricResult": ".masked",
+        "MetricResult": ".result",
         "all_metrics": ".masked",
+        "class_metric": ".classes",
         "compute_metrics_for": ".trainer",
+        "confusion_matrix": ".classes",
         "dc_metric": ".for_deepchem",
         "get_metric": ".masked",
         "load_metric": ".local_modules",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
 from dc_graphsam.exceptions import InvalidShapeError, check_choice
-from dc_graphsam.metrics.masked import METRICS_OF, MetricResult, get_metric
+from dc_graphsam.metrics.classes import CLASS_METRICS, class_metric
+from dc_graphsam.metrics.masked import METRICS_OF, get_metric
+from dc_graphsam.metrics.result import MetricResult
 from dc_graphsam.optional import require
 
 __all__ = ["dc_metric"]
@@ -29,14 +31,16 @@ def dc_metric(name: str):
     Parameters
     ----------
     name
-        ``"roc_auc"``, ``"prc_auc"``, ``"rmse"``, ``"mae"`` or ``"r2"``.
+        ``"roc_auc"``, ``"prc_auc"``, ``"rmse"``, ``"mae"`` or ``"r2"``; of several classes ``"roc_auc_ovr"``,
+        ``"balanced_accuracy"``, ``"accuracy"`` or ``"f1_macro"``.
 
     Returns
     -------
     deepchem.metrics.Metric
         ``compute_metric(y_true, y_pred, w, …)`` takes labels [M, T] (or [M], [M, T, 1], one-hot [M, T, 2]),
         predictions [M, T] (or [M], [M, T, 1], class probabilities [M, T, 2], and [M, 2] for one task) and weights
-        [M, T], [M] or None. Weights above 0 count only with ``use_sample_weights=True``. With ``per_task_metrics=True``
+        [M, T], [M] or None. Metrics of several classes take numbers of classes [M, T] (or one-hot [M, T, C]) and
+        probabilities [M, T, C], or [M, C] for one task. Weights above 0 count only with ``use_sample_weights=True``. With ``per_task_metrics=True``
         the list of tasks has NaN where the metric is not defined.
 
     Raises
@@ -66,8 +70,9 @@ def _metric_class() -> type:
         """A masked multi-task metric; see :func:`dc_metric`."""
 
         def __init__(self, name: str) -> None:
-            mode = next(kind for kind, names in METRICS_OF.items() if name in names)
-            super().__init__(get_metric(name), name=name, mode=mode, classification_handling_mode="direct")
+            mode = "regression" if name in METRICS_OF["regression"] else "classification"
+            function = partial(class_metric, name) if name in CLASS_METRICS else get_metric(name)
+            super().__init__(function, name=name, mode=mode, classification_handling_mode="direct")
 
         def compute_metric(
             self,
@@ -80,8 +85,12 @@ def _metric_class() -> type:
             use_sample_weights=False,
             **kwargs,
         ):
-            labels = _per_task("y_true", y_true, n_tasks, one_hot=self.mode == "classification")
-            scores = _per_task("y_pred", y_pred, labels.shape[1], one_hot=self.mode == "classification")
+            if self.name in CLASS_METRICS:
+                labels, scores = _of_classes(y_true, y_pred)
+                kwargs["class_counts"] = (scores.shape[2],) * scores.shape[1]
+            else:
+                labels = _per_task("y_true", y_true, n_tasks, one_hot=self.mode == "classification")
+                scores = _per_task("y_pred", y_pred, labels.shape[1], one_hot=self.mode == "classification")
             weights = None
             if w is not None:
                 weights = np.asarray(w, dtype=np.float64)
@@ -112,6 +121,18 @@ def _per_task(name: str, array, n_tasks: int | None, *, one_hot: bool) -> np.nda
         expected = f"[molecules, {tasks}]" + (f" or [molecules, {tasks}, 2]" if one_hot else "")
         raise InvalidShapeError(name, array.shape, expected)
     return array
+
+
+def _of_classes(y_true, y_pred) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of classes [M, T] and probabilities [M, T, C] of what DeepChem's models and data sets hold."""
+    labels, scores = np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64)
+    scores = scores[:, None, :] if scores.ndim == 2 else scores  # [M, C]: one task
+    if labels.ndim == 3 and labels.shape[2] > 1:
+        labels = np.where(np.isnan(labels).any(axis=2), np.nan, np.nan_to_num(labels).argmax(axis=2))
+    labels = labels.reshape(len(labels), -1)
+    if scores.ndim != 3 or labels.shape != scores.shape[:2]:
+        raise InvalidShapeError("y_pred", scores.shape, f"[molecules, classes] or {labels.shape} and classes")
+    return labels, scores
 
 
 def _name_left_out(result: MetricResult) -> None:

@@ -14,43 +14,23 @@ left out of its own evaluation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidShapeError, check_choice
+from dc_graphsam.metrics.classes import class_metric
+from dc_graphsam.metrics.result import MetricResult, task_names_of
 from dc_graphsam.tasks import TASK_TYPES
 
 __all__ = ["METRICS_OF", "MetricResult", "all_metrics", "get_metric", "mae", "prc_auc", "r2", "rmse", "roc_auc"]
 
-METRICS_OF = {"classification": ("roc_auc", "prc_auc"), "regression": ("rmse", "mae", "r2")}
+METRICS_OF = {
+    "classification": ("roc_auc", "prc_auc"),
+    "regression": ("rmse", "mae", "r2"),
+    "multiclass": ("roc_auc_ovr", "balanced_accuracy", "accuracy", "f1_macro"),
+}
 MAX_TASKS_LISTED = 20
-
-
-@dataclass(frozen=True)
-class MetricResult:
-    """What a masked metric found.
-
-    Attributes
-    ----------
-    name
-        ``"roc_auc"``, ``"prc_auc"``, ``"rmse"``, ``"mae"`` or ``"r2"``.
-    value
-        Mean over the tasks in ``per_task``; NaN if there are none.
-    per_task
-        Task name → value, in the order of the columns.
-    left_out
-        Task name → why the metric is not defined for it, e.g. ``"all 17 labels are 0"``.
-    """
-
-    name: str
-    value: float
-    per_task: dict[str, float]
-    left_out: dict[str, str]
-
-    def __float__(self) -> float:
-        return self.value
 
 
 def roc_auc(labels, scores, task_names: Sequence[str] | None = None, *, sample_weight=None) -> MetricResult:
@@ -221,19 +201,23 @@ def all_metrics(
     task_names: Sequence[str] | None = None,
     *,
     per_task: bool | None = None,
+    class_counts: Sequence[int] | None = None,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """All metrics of a task type at once.
 
     Parameters
     ----------
     task_type
-        ``"classification"`` (ROC-AUC, PRC-AUC) or ``"regression"`` (RMSE, MAE, R²).
+        ``"classification"`` (ROC-AUC, PRC-AUC), ``"regression"`` (RMSE, MAE, R²) or ``"multiclass"`` (ROC-AUC of each class
+        against the others, balanced accuracy, accuracy, F1, see :func:`~dc_graphsam.metrics.class_metric`).
     labels, scores
-        float [M, T] or [M], as in :func:`roc_auc` and :func:`rmse`.
+        float [M, T] or [M], as in :func:`roc_auc` and :func:`rmse`; multiclass: scores [M, ΣC].
     task_names
         T names.
     per_task
         Also give ``<metric>_<task>`` for each task; default: if there are 2 to 20.
+    class_counts
+        Classes of each task, needed for ``"multiclass"``.
 
     Returns
     -------
@@ -252,7 +236,12 @@ def all_metrics(
     left_out: dict[str, str] = {}
     names = METRICS_OF[check_choice("task_type", task_type, TASK_TYPES)]
     for name in names:
-        result = _METRICS[name](labels, scores, task_names)
+        if task_type == "multiclass":
+            if class_counts is None:
+                raise InvalidArgumentError("class_counts is None; multiclass metrics need the classes of each task")
+            result = class_metric(name, labels, scores, class_counts, task_names)
+        else:
+            result = _METRICS[name](labels, scores, task_names)
         n_tasks = len(result.per_task) + len(result.left_out)
         values[name] = result.value
         if per_task or (per_task is None and 2 <= n_tasks <= MAX_TASKS_LISTED):
@@ -268,13 +257,7 @@ def _over_tasks(name, function, labels, scores, task_names, sample_weight) -> Me
     if scores.shape != labels.shape:
         raise InvalidShapeError("scores", scores.shape, f"that of labels, {labels.shape}")
     n_tasks = labels.shape[1]
-    if task_names is None:
-        task_names = [f"task_{t}" for t in range(n_tasks)]
-    if len(task_names) != n_tasks or len(set(task_names)) != n_tasks:
-        raise InvalidArgumentError(
-            f"task_names has {len(task_names)} names, {len(set(task_names))} of them different; "
-            f"accepted: {n_tasks} different names, one per column of labels"
-        )
+    task_names = task_names_of(task_names, n_tasks)
     measured = ~np.isnan(labels)
     weight = _weights(sample_weight, labels.shape)
     if weight is not None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from dc_graphsam.exceptions import DCGraphSAMError, FeatureSetError, InvalidSmilesError, check_range
 from dc_graphsam.predict.notes import Note, note_text, notes_of
+from dc_graphsam.predict.named import logit_names, named_result
 
 if TYPE_CHECKING:
     from dc_graphsam.chem import MolGraph
@@ -76,7 +77,8 @@ def predict_graphs(
     Returns
     -------
     values : numpy.ndarray
-        float32 [n, T]: probabilities of class 1, or values in label units; NaN where there is a reason.
+        float32 [n, T]: probabilities of class 1, or values in label units; multiclass: [n, ΣC], one probability for each
+        class of each task. NaN where there is a reason.
     reasons : list of (str or None)
         Why a molecule has no prediction.
     """
@@ -86,17 +88,17 @@ def predict_graphs(
 
     config = model.config
     collate = MoleculeCollator(feature_set or config.feature_set)
-    values = np.full((len(graphs), len(config.task_names)), np.nan, np.float32)
+    values = np.full((len(graphs), len(logit_names(config))), np.nan, np.float32)
     reasons: list[str | None] = [graph.reason if isinstance(graph, InvalidSmilesError) else None for graph in graphs]
     valid = [i for i, reason in enumerate(reasons) if reason is None]
     device = next(model.parameters()).device
-    squash = config.task_type == "classification" and not logits
+    squash = _squash(config) if not logits else None
 
     def forward(places: np.ndarray) -> np.ndarray:
         batch = collate([graphs[i] for i in places])
         batch.pop("labels", None)
         out = model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits.float()  # [B, T]
-        return (out.sigmoid() if squash else out).cpu().numpy()
+        return (out if squash is None else squash(out)).cpu().numpy()
 
     def one_by_one(places: np.ndarray) -> None:
         """Find those that the model refuses."""
@@ -129,6 +131,19 @@ def predict_graphs(
     return values, reasons
 
 
+def _squash(config: Any):
+    """From logits to probabilities, or None for a regression."""
+    import torch
+
+    if config.task_type == "classification":
+        return torch.sigmoid
+    if config.task_type == "multiclass":
+        from dc_graphsam.models.common.classes import class_probabilities
+
+        return lambda logits: class_probabilities(logits, config.class_counts)
+    return None
+
+
 def _num_nodes(graph) -> int:
     return graph["num_nodes"] if isinstance(graph, dict) else graph.num_nodes
 
@@ -154,8 +169,9 @@ def predict_smiles(
     Returns
     -------
     list of dict
-        In input order: task → probability of class 1, or value in label units; where there is none, NaN and an
-        ``"error"``. Where something should be known about a prediction there is a ``"note"``
+        In input order: task → probability of class 1, or value in label units; multiclass: task → name of the likeliest
+        class, then ``"task=class"`` → probability of each. Where there is none, NaN (a class: ``None``) and an ``"error"``.
+        Where something should be known about a prediction there is a ``"note"``
         (:func:`~dc_graphsam.predict.notes.notes_of`).
 
     Raises
@@ -183,17 +199,17 @@ def predict_smiles(
         graphs = _featurize(smiles[start : start + CHUNK_SIZE], feature_set, num_workers)
         values, reasons = predict_graphs(model, graphs, batch_size)
         notes = notes_of(model.config, graphs, reasons)
-        out += named_rows(model.config.task_names, values, reasons, notes)
+        out += named_rows(model.config, values, reasons, notes)
     return out
 
 
 def named_rows(
-    task_names: Sequence[str], values: np.ndarray, reasons: Sequence[str | None], notes: Sequence[Sequence[Note]]
+    config: Any, values: np.ndarray, reasons: Sequence[str | None], notes: Sequence[Sequence[Note]]
 ) -> list[dict[str, Any]]:
-    """Task → value for each molecule, with an ``"error"`` or a ``"note"`` where there is one."""
+    """Results by name for each molecule, with an ``"error"`` or a ``"note"`` where there is one."""
     out: list[dict[str, Any]] = []
     for row, reason, remarks in zip(values.tolist(), reasons, notes, strict=True):
-        out.append(dict(zip(task_names, row, strict=True)))
+        out.append(named_result(config, row))
         if reason is not None:
             out[-1]["error"] = reason
         if remarks:

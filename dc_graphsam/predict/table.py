@@ -21,6 +21,7 @@ from dc_graphsam.predict.molecules import (
     valid_text,
 )
 from dc_graphsam.predict.notes import Note, note_text, notes_of
+from dc_graphsam.predict.named import named_result, result_names
 
 __all__ = [
     "PredictionStopped",
@@ -93,7 +94,8 @@ def predict_csv(
     """Predict a table of any length in constant memory.
 
     The output has the rows and columns of the input, unchanged and in order, then one column per task (probability of
-    class 1, or value in label units), ``error`` and ``note``. A row without a prediction has ``nan`` and a reason. A row
+    class 1, or value in label units; of a multiclass task the name of the likeliest class, and a column ``task=class``
+    with the probability of each), ``error`` and ``note``. A row without a prediction has ``nan`` and a reason. A row
     with a note has a prediction, about which something should be known: text behind the SMILES was ignored, or the
     molecule has what no molecule of the training set had (:func:`~dc_graphsam.predict.notes.notes_of`). A new column
     whose name the table already has gets the suffix ``_predicted`` (then ``_predicted2``, …).
@@ -167,7 +169,7 @@ def predict_csv(
     started = time.perf_counter()
     with CsvStream(input) as table:
         column = _smiles_index(table, smiles_column)
-        columns = added_columns(table.columns, model.config.task_names)
+        columns = added_columns(table.columns, result_names(model.config))
         identity = {
             "input": digest_of_input(table.path),
             "model": digest_of_model(model),
@@ -195,7 +197,7 @@ def predict_csv(
                     values, why = predict_graphs(model, graphs, batch_size)
                     bad = [reason for reason in why if reason is not None]
                     notes = notes_of(model.config, graphs, why)
-                    text = _lines(table, records, values, why, notes)
+                    text = _lines(table, records, values, why, notes, model.config)
                     target.write(text, len(records), len(why), len(bad), sum(map(bool, notes)))
                     kinds.update(kind for remarks in notes for kind in {note.kind for note in remarks})
                     reasons.update(
@@ -329,7 +331,7 @@ def _graphs(cells: list, featurized: list) -> list:
     return [next(found) if isinstance(cell, str) else cell for cell in cells]
 
 
-def _lines(table, records, values: np.ndarray, reasons: list[str | None], notes: list[list[Note]]) -> str:
+def _lines(table, records, values: np.ndarray, reasons: list[str | None], notes: list[list[Note]], config) -> str:
     results = iter(zip(values.tolist(), reasons, notes, strict=True))
     lines = []
     for record in records:
@@ -337,9 +339,15 @@ def _lines(table, records, values: np.ndarray, reasons: list[str | None], notes:
             lines.append(table.append(record, ()))
             continue
         row, reason, remarks = next(results)
-        cells = ["nan" if math.isnan(value) else f"{value:.7g}" for value in row]
+        cells = [_text(value) for value in named_result(config, row).values()]
         lines.append(table.append(record, [*cells, _one_line(reason or ""), _one_line(note_text(remarks))]))
     return "".join(lines)
+
+
+def _text(value: float | str | None) -> str:
+    if value is None or isinstance(value, str):
+        return _one_line(value or "")
+    return "nan" if math.isnan(value) else f"{value:.7g}"
 
 
 def _one_line(text: str) -> str:

@@ -35,7 +35,8 @@ class RunRecord:
     rows, smiles
         Columns of ``predictions_test.csv``, M entries each.
     predictions, labels
-        float64 [M, T], NaN for empty cells.
+        float64 [M, T], NaN for empty cells. Of several classes ``labels`` are their numbers, and ``predictions`` [M, ΣC] the
+        probability of each.
     """
 
     folder: Path
@@ -80,9 +81,20 @@ class RunRecord:
             dropped=_read_csv(files / "dropped.csv"),
             rows=[record.get("row") or "" for record in table],
             smiles=[record.get("smiles") or "" for record in table],
-            predictions=_columns(table, spec.task_names),
-            labels=_columns(table, [f"{name}_label" for name in spec.task_names]),
+            predictions=_columns(table, spec.output_names),
+            labels=_classes(table, spec)
+            if spec.task_type == "multiclass"
+            else _columns(table, [f"{name}_label" for name in spec.task_names]),
         )
+
+    @property
+    def known_labels(self) -> np.ndarray:
+        """Labels of the molecules that have a prediction, NaN for the others: float64 [M, T]."""
+        known = np.isfinite(self.predictions)
+        if self.spec.class_counts is not None and len(known):
+            starts = np.cumsum((0, *self.spec.class_counts))[:-1]
+            known = np.logical_and.reduceat(known, starts, axis=1)
+        return np.where(known, self.labels, np.nan) if known.shape == self.labels.shape else self.labels
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
@@ -111,6 +123,17 @@ def _columns(table: list[dict[str, str]], names) -> np.ndarray:
         if table and name not in table[0]:
             raise MissingColumnError("predictions_test.csv", name, table[0])
     return np.array([[_number(record[name]) for name in names] for record in table]).reshape(len(table), len(names))
+
+
+def _classes(table: list[dict[str, str]], spec: TaskSpec) -> np.ndarray:
+    """Numbers of the classes that the cells name, float64 [M, T]."""
+    names = [f"{task}_label" for task in spec.task_names]
+    for name in names:
+        if table and name not in table[0]:
+            raise MissingColumnError("predictions_test.csv", name, table[0])
+    places = [{label: float(i) for i, label in enumerate(own)} for own in spec.class_names or ()]
+    rows = [[own.get(record[name], math.nan) for name, own in zip(names, places, strict=True)] for record in table]
+    return np.array(rows, np.float64).reshape(len(table), len(names))
 
 
 def _number(text: Any) -> float:

@@ -23,7 +23,8 @@ What is read is written by ``dc-graphsam train``; only ``run.json`` is required,
     ``rows`` {``train``, ``validation``, ``test``: lists of 0-based rows of the source} and ``sha256``.
 ``predictions_test.csv``
     ``row``, ``smiles``, then for each task ``<task>`` (probability, or value in label units) and ``<task>_label``;
-    an empty cell is a label that was not measured, or a molecule that could not be predicted.
+    an empty cell is a label that was not measured, or a molecule that could not be predicted. Several classes:
+    ``<task>`` and ``<task>_label`` are names of classes, and ``<task>=<class>`` is the probability of each.
 ``dropped.csv``
     ``row``, ``smiles``, ``reason``.
 """
@@ -37,7 +38,9 @@ from typing import Any
 
 import numpy as np
 
+from dc_graphsam.metrics.classes import class_metric
 from dc_graphsam.metrics.masked import METRICS_OF, get_metric
+from dc_graphsam.report.classes import confusion_plots, worst_of_classes
 from dc_graphsam.report.data import RunRecord
 from dc_graphsam.report.inside import inside_pictures
 from dc_graphsam.wording import GREATER_IS_BETTER, NAMES, TITLES
@@ -123,6 +126,10 @@ def _context(run: RunRecord) -> dict[str, Any]:
             if fields
         ],
         "classification": run.spec.task_type == "classification",
+        "error_words": {
+            "classification": "largest difference between label and predicted probability",
+            "multiclass": "lowest probability of their own class (in brackets)",
+        }.get(run.spec.task_type, "largest error"),
     }
 
 
@@ -151,7 +158,8 @@ def _facts(run: RunRecord, model: dict, optimizer: dict) -> list[tuple[str, str]
         facts.append(("Left out", f"{n_dropped:,} rows" if n_dropped != 1 else "1 row"))
     if dataset.get("split"):
         seeds = "".join(f", {key} {dataset[key]}" for key in ("seed", "fold") if dataset.get(key) is not None)
-        facts.append(("Split", f"{dataset['split']}{seeds}"))
+        by = f" {dataset['split_by']}" if dataset.get("split_by") else ""
+        facts.append(("Split", f"{dataset['split']}{by}{seeds}"))
     sha = dataset.get("splits_sha256") or run.splits.get("sha256")
     if sha:
         facts.append(("Split SHA-256", f"{str(sha)[:16]}…" if len(str(sha)) > 16 else str(sha)))
@@ -182,7 +190,9 @@ def _results(run: RunRecord, name: str) -> dict[str, Any] | None:
     columns = [metric for metric in METRICS_OF[run.spec.task_type] if metric in test]
     if not columns:
         return None
-    first = "predict the class share" if run.spec.task_type == "classification" else "predict the mean"
+    first = {"classification": "predict the class share", "multiclass": "predict the commonest class"}.get(
+        run.spec.task_type, "predict the mean"
+    )
     titles = {"mean": first, "random_forest": "random forest (Morgan)"}
     baselines = run.metrics.get("baselines") or {}
     table = [(titles.get(key, key), values, False) for key, values in baselines.items()] + [(name, test, True)]
@@ -212,7 +222,12 @@ def _results(run: RunRecord, name: str) -> dict[str, Any] | None:
 
 def _per_task(run: RunRecord) -> dict[str, Any]:
     """Metric → masked result on the molecules of the test set that have a prediction."""
-    labels = np.where(np.isfinite(run.predictions), run.labels, np.nan)
+    labels, spec = run.known_labels, run.spec
+    if spec.class_counts is not None:
+        return {
+            m: class_metric(m, labels, run.predictions, spec.class_counts, spec.task_names)
+            for m in METRICS_OF[spec.task_type]
+        }
     return {m: get_metric(m)(labels, run.predictions, run.spec.task_names) for m in METRICS_OF[run.spec.task_type]}
 
 
@@ -243,7 +258,9 @@ def _test_pictures(run: RunRecord, results: dict[str, Any]) -> list:
 
     if not run.smiles:
         return []
-    names, labels = run.spec.task_names, np.where(np.isfinite(run.predictions), run.labels, np.nan)
+    if run.spec.task_type == "multiclass":
+        return [picture for _, picture in confusion_plots(run)]
+    names, labels = run.spec.task_names, run.known_labels
     if run.spec.task_type == "classification":
         pictures = [
             figures.roc_plot(names, labels, run.predictions, results["roc_auc"].per_task),
@@ -282,6 +299,8 @@ def _worst(run: RunRecord) -> list[dict[str, Any]]:
     """The molecules furthest from their label: the worst task of each, in units of that task's spread."""
     from dc_graphsam.report.figures import draw_molecule
 
+    if run.spec.task_type == "multiclass":
+        return worst_of_classes(run, N_WORST)
     error = np.abs(run.predictions - run.labels)
     if not np.isfinite(error).any():
         return []

@@ -1,8 +1,12 @@
-"""Two models that any network has to beat, fitted on the same split: predict-the-mean and a random forest."""
+"""Two models that any network has to beat, fitted on the same split: predict-the-mean and a random forest.
+
+Of several classes predict-the-mean gives every molecule the shares of the classes: it predicts the commonest one.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,8 +93,43 @@ def mean_baseline(train_labels: np.ndarray, n_test: int) -> np.ndarray:
     return np.tile(means, (n_test, 1))
 
 
+def class_share_baseline(train_labels: np.ndarray, n_test: int, class_counts: Sequence[int]) -> np.ndarray:
+    """Share of each class among the measured training labels of its task.
+
+    Parameters
+    ----------
+    train_labels
+        float [M, T]: numbers of classes, NaN where nothing was measured.
+    n_test
+        Rows to predict.
+    class_counts
+        Classes of each task.
+
+    Returns
+    -------
+    ndarray
+        float64 [n_test, ΣC]; NaN in tasks without a training label.
+
+    Examples
+    --------
+    >>> class_share_baseline(np.array([[0.0], [2.0], [2.0], [2.0]]), 1, (3,)).tolist()
+    [[0.25, 0.0, 0.75]]
+    """
+    shares = []
+    for task, count in enumerate(class_counts):
+        known = train_labels[~np.isnan(train_labels[:, task]), task].astype(int)
+        found = np.bincount(known, minlength=count).astype(np.float64)
+        shares.append(found / found.sum() if known.size else np.full(count, np.nan))
+    return np.tile(np.concatenate(shares), (n_test, 1))
+
+
 def random_forest_baseline(
-    train_bits: np.ndarray, train_labels: np.ndarray, test_bits: np.ndarray, task_type: str, seed: int = 0
+    train_bits: np.ndarray,
+    train_labels: np.ndarray,
+    test_bits: np.ndarray,
+    task_type: str,
+    seed: int = 0,
+    class_counts: Sequence[int] | None = None,
 ) -> np.ndarray:
     """One random forest (Breiman 2001) for each task, on that task's labelled rows.
 
@@ -104,14 +143,17 @@ def random_forest_baseline(
     train_labels
         float [M, T], NaN where nothing was measured.
     task_type
-        ``"regression"`` or ``"classification"``.
+        ``"regression"``, ``"classification"`` or ``"multiclass"``.
     seed
         Of the forests.
+    class_counts
+        Classes of each task of a multiclass problem.
 
     Returns
     -------
     ndarray
-        float64 [M', T]: values, or probabilities of class 1; NaN in tasks without a training label.
+        float64 [M', T]: values, or probabilities of class 1; multiclass: [M', ΣC], probabilities of the classes. NaN in
+        tasks without a training label.
 
     Examples
     --------
@@ -121,25 +163,32 @@ def random_forest_baseline(
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
-    predictions = np.full((len(test_bits), train_labels.shape[1]), np.nan)
+    many = task_type == "multiclass"
+    starts = np.cumsum([0, *class_counts]) if many else np.arange(train_labels.shape[1] + 1)
+    predictions = np.full((len(test_bits), starts[-1]), np.nan)
     for task in range(train_labels.shape[1]):
+        own = slice(starts[task], starts[task + 1])
         rows = ~np.isnan(train_labels[:, task])
         y = train_labels[rows, task]
         if not y.size:
             continue
         if (y == y[0]).all():
-            predictions[:, task] = y[0]
+            predictions[:, own] = np.arange(class_counts[task]) == y[0] if many else y[0]
             continue
         max_samples = MAX_ROWS_PER_TREE if y.size > MAX_ROWS_PER_TREE else None
         shared = {"n_estimators": N_TREES, "max_samples": max_samples, "random_state": seed, "n_jobs": -1}
-        classes = task_type == "classification"
+        classes = task_type != "regression"
         if classes:
             forest = RandomForestClassifier(max_features="sqrt", **shared)
         else:
             forest = RandomForestRegressor(max_features=0.1, **shared)
         forest.fit(train_bits[rows], y)
         forest.set_params(n_jobs=1)  # threads add the trees up in any order: equal seeds would differ by 1e-16
-        predictions[:, task] = forest.predict_proba(test_bits)[:, 1] if classes else forest.predict(test_bits)
+        if many:
+            predictions[:, own] = 0.0  # of classes that no training row has
+            predictions[:, starts[task] + forest.classes_.astype(int)] = forest.predict_proba(test_bits)
+        else:
+            predictions[:, task] = forest.predict_proba(test_bits)[:, 1] if classes else forest.predict(test_bits)
     return predictions
 
 
@@ -158,7 +207,7 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
     -------
     dict
         ``{"mean": {…}, "random_forest": {…}}``; each holds the metrics of the test split under the names that
-        :func:`~dc_graphsam.metrics.all_metrics` gives, and ``"predictions"``, float64 [M_test, T]. Tasks without a
+        :func:`~dc_graphsam.metrics.all_metrics` gives, and ``"predictions"``, float64 [M_test, T] (multiclass: [M_test, ΣC]). Tasks without a
         training label have NaN predictions, are in no metric, and are named through ``logging``.
 
     Raises
@@ -185,8 +234,12 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
     labels = {split: _labels(data[split], len(spec.task_names)) for split in ("train", "test")}
     bits = {split: morgan_fingerprints(data[split]["smiles"][:]) for split in ("train", "test")}
     predictions = {
-        "mean": mean_baseline(labels["train"], len(labels["test"])),
-        "random_forest": random_forest_baseline(bits["train"], labels["train"], bits["test"], spec.task_type, seed),
+        "mean": mean_baseline(labels["train"], len(labels["test"]))
+        if spec.class_counts is None
+        else class_share_baseline(labels["train"], len(labels["test"]), spec.class_counts),
+        "random_forest": random_forest_baseline(
+            bits["train"], labels["train"], bits["test"], spec.task_type, seed, spec.class_counts
+        ),
     }
 
     unlearnt = np.isnan(labels["train"]).all(axis=0)
@@ -196,7 +249,9 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
     scored = np.where(unlearnt, np.nan, labels["test"])
     baselines = {}
     for name in BASELINES:
-        values, _ = all_metrics(spec.task_type, scored, predictions[name], spec.task_names)
+        values, _ = all_metrics(
+            spec.task_type, scored, predictions[name], spec.task_names, class_counts=spec.class_counts
+        )
         baselines[name] = {**values, "predictions": predictions[name]}
     return baselines
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice
-from dc_graphsam.runs.settings import RunSettings, portable_path
+from dc_graphsam.runs.settings import TABLE_ONLY, RunSettings, portable_path
 from dc_graphsam.tasks import TaskSpec
 
 __all__ = ["describe_dataset", "load_all_rows", "load_data", "resolve_split"]
@@ -78,13 +78,17 @@ def load_data(settings: RunSettings, *, splits=None, progress: bool = False):
         common["sizes"] = settings.sizes
     if settings.data is not None:
         target = None if settings.target is None else list(settings.target)
+        own = ("positive", "split_column", "group_column", "time_column", "validation_data", "test_data")
+        common.update((name, getattr(settings, name)) for name in own)
         data = load_csv(
             settings.data, settings.smiles_column, target, settings.task_type, metric=settings.metric, **common
         )
     else:
-        for name in ("target", "smiles_column", "task_type"):
+        for name in TABLE_ONLY:
             if getattr(settings, name) is not None:
-                raise InvalidArgumentError(f"{name} is for data, not for the built-in data set {settings.dataset!r}")
+                raise InvalidArgumentError(
+                    f"{name} is for data, not for the built-in data set {settings.dataset!r}", arguments=(name,)
+                )
         data = load_moleculenet(settings.dataset, data_dir=settings.data_dir, **common)
     spec = TaskSpec.of(data)
     if settings.metric is not None:
@@ -103,14 +107,16 @@ def check_metric(spec: TaskSpec) -> None:
     )
 
 
-def load_all_rows(config, *, dataset=None, data=None, smiles_column=None, data_dir=None, progress: bool = False):
+def load_all_rows(
+    config, *, dataset=None, data=None, smiles_column=None, data_dir=None, positive=None, progress: bool = False
+):
     """All usable rows of labelled data for a trained model, as one split.
 
     Parameters
     ----------
     config
         Of the model: says which tasks and features there must be.
-    dataset, data, smiles_column, data_dir
+    dataset, data, smiles_column, data_dir, positive
         As in :class:`~dc_graphsam.runs.settings.RunSettings`.
 
     Raises
@@ -122,9 +128,18 @@ def load_all_rows(config, *, dataset=None, data=None, smiles_column=None, data_d
 
     common = {"sizes": (1.0, 0.0, 0.0), "feature_set": config.feature_set, "progress": progress}
     if data is not None:
-        return load_csv(data, smiles_column, list(config.task_names), config.task_type, metric=config.metric, **common)[
-            "train"
-        ]
+        names = list(config.task_names)
+        classes = getattr(config, "class_names", None)
+        return load_csv(
+            data,
+            smiles_column,
+            names,
+            config.task_type,
+            metric=config.metric,
+            class_names=classes,
+            positive=positive,
+            **common,
+        )["train"]
     entry = get_dataset_entry(dataset)
     if list(entry.task_names) != list(config.task_names):
         raise InvalidArgumentError(
@@ -144,11 +159,13 @@ def describe_dataset(settings: RunSettings, data, dropped: int) -> dict[str, Any
     from dc_graphsam.data import split_hash, split_indices
 
     checksums = next(iter(data.values())).info.download_checksums or {}
+    split, by = _split_words(settings)
     return {
         "name": settings.name,
         "source": settings.dataset or portable_path(settings.data),
         "source_sha256": next((entry.get("checksum") for entry in checksums.values()), None),
-        "split": "file" if settings.splits_file is not None else settings.split,
+        "split": split,
+        **({"split_by": by} if by else {}),
         "seed": settings.seed if settings.split_seed is None else settings.split_seed,
         "fold": settings.fold,
         "counts": {part: len(rows) for part, rows in data.items()},
@@ -157,19 +174,37 @@ def describe_dataset(settings: RunSettings, data, dropped: int) -> dict[str, Any
     }
 
 
+def _split_words(settings: RunSettings) -> tuple[str | None, str]:
+    """How a run is divided, in a word, and by what column or table."""
+    if settings.splits_file is not None:
+        return "file", ""
+    columns = {"column": settings.split_column, "group": settings.group_column, "time": settings.time_column}
+    named = [(kind, repr(name)) for kind, name in columns.items() if name is not None]
+    tables = [path for path in (settings.validation_data, settings.test_data) if path is not None]
+    named += [("table", str(portable_path(path))) for path in tables]
+    if not named:
+        return settings.split, ""
+    return named[0][0], ", ".join(name for _, name in named)
+
+
 def check_parts(data) -> None:
     """Raise ``InvalidArgumentError`` if there is nothing to train on or to choose the best epoch by."""
     for part, use in (("train", "to learn from"), ("validation", "to choose the best epoch by")):
         if part not in data or not len(data[part]):
-            raise InvalidArgumentError(f"the split has no rows in {part!r}, which are needed {use}")
+            raise InvalidArgumentError(
+                f"the split has no rows in {part!r}, which are needed {use}", arguments=("split",)
+            )
 
 
 def metric_is_defined(data, part: str) -> bool:
     """Whether the metric of the task exists for the labels of a part (ROC-AUC needs both classes)."""
     from dc_graphsam.data import label_matrix
-    from dc_graphsam.metrics import get_metric
+    from dc_graphsam.metrics import class_metric, get_metric
 
     spec = TaskSpec.of(data)
     labels = label_matrix(data[part])
+    if spec.class_counts is not None:
+        scores = np.tile(np.linspace(0.0, 1.0, len(labels))[:, None], sum(spec.class_counts))
+        return bool(np.isfinite(class_metric(spec.metric, labels, scores, spec.class_counts).value))
     scores = np.linspace(0.0, 1.0, labels.size).reshape(labels.shape)
     return bool(np.isfinite(get_metric(spec.metric)(labels, scores, spec.task_names).value))

@@ -22,6 +22,7 @@ def evaluate_run(
     smiles_column: str | None = None,
     split: str | None = None,
     data_dir: str | Path | None = None,
+    positive: str | list[str] | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def evaluate_run(
         Run folder.
     dataset, data
         Labelled data that the run has not seen; all of its rows count. Without them, the run's own.
-    smiles_column, data_dir
+    smiles_column, data_dir, positive
         As in :class:`~dc_graphsam.runs.settings.RunSettings`.
     split
         ``"train"``, ``"validation"`` or ``"test"`` of the run's own data (``data`` then says where they lie now), or
@@ -54,7 +55,7 @@ def evaluate_run(
     split = split or ("test" if dataset is None and data is None else "all")
     check_choice("split", split, ("train", "validation", "test", "all"))
     if dataset is not None and data is not None:
-        raise InvalidArgumentError("dataset and data are both given; name one")
+        raise InvalidArgumentError("dataset and data are both given; name one", arguments=("dataset", "data"))
     run = load_run(path)
     own = RunSettings.from_flat(read_run_yaml(run.folder / "run.yaml")) if run.folder.has("run.yaml") else None
     is_own = split != "all" or (dataset is None and data is None)
@@ -64,7 +65,9 @@ def evaluate_run(
                 f"{run.folder} does not say which data it was trained on; name them with --dataset or --data"
             )
         if (dataset is not None and dataset != own.dataset) or (data is not None and own.data is None):
-            raise InvalidArgumentError(f"split is {split!r}, a part of the run's own data, which are {own.name!r}")
+            raise InvalidArgumentError(
+                f"split is {split!r}, a part of the run's own data, which are {own.name!r}", arguments=("split",)
+            )
         moved = {"data": str(data)} if data is not None else {}
         moved.update({"data_dir": str(data_dir)} if data_dir is not None else {})
         own = replace(own, **moved)
@@ -88,6 +91,7 @@ def evaluate_run(
             data=data,
             smiles_column=smiles_column,
             data_dir=data_dir,
+            positive=positive,
             progress=progress,
         )
         dropped, name = len(dropped_rows(rows)), dataset or Path(data).name

@@ -24,7 +24,7 @@ def stored_batch_size(folder: RunFolder) -> int:
 
 
 def evaluate_model(model, rows, batch_size: int) -> tuple[dict[str, float], np.ndarray]:
-    """Metrics of all tasks, and predictions [n, T] as of ``predict_graphs``, for a split of labelled data."""
+    """Metrics of all tasks, and predictions [n, T] (multiclass: [n, ΣC]) as of ``predict_graphs``, for a split of labelled data."""
     from dc_graphsam.data import MoleculeTable, label_matrix
     from dc_graphsam.metrics import all_metrics
     from dc_graphsam.predict.molecules import predict_graphs
@@ -43,11 +43,18 @@ def evaluate_model(model, rows, batch_size: int) -> tuple[dict[str, float], np.n
             next(reason for reason in reasons if reason is not None),
         )
     labels = label_matrix(rows)
-    metrics, left_out = all_metrics(config.task_type, labels[known], values[known], config.task_names)
+    metrics, left_out = all_metrics(
+        config.task_type, labels[known], values[known], config.task_names, class_counts=config.class_counts
+    )
     if left_out:
         shown = ", ".join(f"{task} ({why})" for task, why in list(left_out.items())[:5])
         more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
         logger.warning("left out of the mean over tasks: %s%s", shown, more)
     if config.task_type == "classification":
         values = 1 / (1 + np.exp(-values.astype(np.float64)))
+    elif config.task_type == "multiclass":
+        from scipy.special import softmax
+
+        parts = np.split(values.astype(np.float64), np.cumsum(config.class_counts)[:-1], axis=1)
+        values = np.concatenate([softmax(part, axis=1) for part in parts], axis=1)
     return metrics, values

@@ -15,7 +15,12 @@ __all__ = ["DEFAULTS", "RELEASED", "RunSettings", "portable_path", "read_run_yam
 
 MODELS = ("compt",)
 _PLAIN = {"adam": "none"}  # other names for training without a sharpness-aware method
-_PATHS = ("data", "splits_file")
+_PATHS = ("data", "splits_file", "test_data", "validation_data")
+#: That belong to a table of one's own.
+TABLE_ONLY = (
+    *("target", "smiles_column", "task_type", "positive", "split_column", "group_column", "time_column"),
+    *("test_data", "validation_data"),
+)
 _SECRET = ("hub_token",)
 
 # Where the command line differs from GraphSAMTrainingArguments.
@@ -43,8 +48,10 @@ class RunSettings:
         Name of a built-in data set, or path of a table; one of the two.
     target
         Columns of the table to predict.
-    smiles_column, task_type, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, feature_set
+    smiles_column, task_type, positive, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, feature_set
         As in :func:`~dc_graphsam.data.load_csv` and :func:`~dc_graphsam.data.load_moleculenet`.
+    split_column, group_column, time_column, test_data, validation_data
+        How the table says itself who trains and who tests, as in :func:`~dc_graphsam.data.load_csv`.
     seed
         Of weights, batches and split.
     split_seed
@@ -78,6 +85,7 @@ class RunSettings:
     target: tuple[str, ...] | None = None
     smiles_column: str | None = None
     task_type: str | None = None
+    positive: tuple[str, ...] | None = None
     metric: str | None = None
     split: str | None = None
     seed: int = 0
@@ -86,6 +94,11 @@ class RunSettings:
     n_folds: int = 5
     sizes: tuple[float, ...] | None = None
     splits_file: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    validation_data: str | None = None
+    test_data: str | None = None
     data_dir: str | None = None
     max_atoms: int | None = None
     feature_set: str | None = None
@@ -101,20 +114,30 @@ class RunSettings:
         if (self.dataset is None) == (self.data is None):
             got = "neither" if self.dataset is None else f"dataset {self.dataset!r} and data {self.data!r}"
             raise InvalidArgumentError(
-                f"a run needs one of dataset (a built-in one) and data (a table of your own), got {got}"
+                f"a run needs one of dataset (a built-in one) and data (a table of your own), got {got}",
+                arguments=("dataset", "data"),
             )
         check_choice("model", self.model, MODELS)
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.split_seed is not None:
             check_range("split_seed", self.split_seed, 0)
         object.__setattr__(self, "optimizer", _PLAIN.get(self.optimizer, self.optimizer))
-        if isinstance(self.target, str):
-            object.__setattr__(self, "target", (self.target,))
-        for name in ("target", "sizes"):
+        for name in ("target", "positive"):
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
+        for name in ("target", "positive", "sizes"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        columns = [name for name in ("split_column", "group_column", "time_column") if getattr(self, name) is not None]
+        if self.splits_file is not None and columns:
+            raise InvalidArgumentError(
+                f"splits_file and {columns[0]} both say how to divide; give one of them",
+                arguments=("splits_file", columns[0]),
+            )
         if self.released and self.dataset is None:
-            raise InvalidArgumentError("released is for built-in data sets; with data, name the settings one by one")
+            raise InvalidArgumentError(
+                "released is for built-in data sets; with data, name the settings one by one", arguments=("released",)
+            )
 
     @classmethod
     def from_flat(cls, flat: dict[str, Any]) -> RunSettings:

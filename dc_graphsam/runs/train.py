@@ -19,7 +19,10 @@ __all__ = ["resume_settings", "train_run"]
 logger = logging.getLogger(__name__)
 
 # May differ between an interrupted run and its continuation: where things lie, and how fast they are read.
-_RELOCATABLE = ("data", "data_dir", "splits_file", "dataloader_num_workers", "dataloader_prefetch_factor", "use_cpu")
+_RELOCATABLE = (
+    *("data", "data_dir", "splits_file", "test_data", "validation_data"),
+    *("dataloader_num_workers", "dataloader_prefetch_factor", "use_cpu"),
+)
 
 
 def resume_settings(output: str | Path, given: dict[str, Any]) -> RunSettings:

@@ -102,6 +102,7 @@ class Training:
         about = describe_dataset(self.settings, self.data, len(self.dropped))
         where = f": {self.folder / 'dropped.csv'}" if self.dropped else ""
         how = about["split"] if about["fold"] is None else f"{about['split']} fold {about['fold']}"
+        how += f" {about['split_by']}" if about.get("split_by") else ""
         self.notify(f"[2/3] data           {describe(self.data)} ({how}, seed {about['seed']}){where}")
         self.about_data = about
 
@@ -201,7 +202,11 @@ class Training:
             "dropped.csv", ("row", "smiles", "reason"), [(d.row, d.smiles, d.reason) for d in self.dropped]
         )
         if not (self.folder / "splits.json").is_file():
-            facts = {name: self.about_data[name] for name in ("name", "source", "split", "seed", "fold")}
+            facts = {
+                name: self.about_data[name]
+                for name in ("name", "source", "split", "split_by", "seed", "fold")
+                if name in self.about_data
+            }
             save_splits(self.data, self.folder / "splits.json", **facts)
         arguments = trainer.args
         sam = self.settings.optimizer
@@ -232,7 +237,7 @@ class Training:
             )  # Ctrl-C hit the evaluation at the end of an epoch, which must not be skipped
         last = checkpoints[-1] if checkpoints else None
         words = ["dc-graphsam", "train", "--output", str(self.folder), "--resume"]
-        for name in ("data", "data_dir"):  # not written down where absolute
+        for name in ("data", "data_dir", "test_data", "validation_data"):  # not written down where absolute
             value = getattr(self.asked, name)
             if value is not None and getattr(self.settings.portable(), name) != value:
                 words += [f"--{name.replace('_', '-')}", str(value)]
@@ -262,12 +267,34 @@ class Training:
 
         test = self.data["test"]
         labels = label_matrix(test)
+        if self.spec.task_type == "multiclass":
+            self._write_classes(values)
+            return
         header = ["row", "smiles", *(name for task in self.spec.task_names for name in (task, f"{task}_label"))]
         rows, smiles = test.with_format(None)["row"][:], test.with_format(None)["smiles"][:]
         lines = (
             [row, text, *(_cell(number) for pair in zip(value, label, strict=True) for number in pair)]
             for row, text, value, label in zip(rows, smiles, values.tolist(), labels.tolist(), strict=True)
         )
+        self.folder.write_csv("predictions_test.csv", header, lines)
+
+    def _write_classes(self, values) -> None:
+        """Name of the predicted class, name of the true one, then a probability per class."""
+        from dc_graphsam.data import label_matrix
+        from dc_graphsam.predict.named import named_result
+
+        test, spec = self.data["test"], self.spec
+        header = ["row", "smiles"]
+        for task, names in zip(spec.task_names, spec.class_names, strict=True):
+            header += [task, f"{task}_label", *(f"{task}={name}" for name in names)]
+        rows, smiles = test.with_format(None)["row"][:], test.with_format(None)["smiles"][:]
+        lines = []
+        for row, text, value, label in zip(rows, smiles, values.tolist(), label_matrix(test).tolist(), strict=True):
+            found = named_result(spec, value)
+            for task, names, number in zip(spec.task_names, spec.class_names, label, strict=True):
+                found[f"{task}_label"] = "" if number != number else names[int(number)]
+            cells = (found[name] for name in header[2:])
+            lines.append([row, text, *(_cell(c) if isinstance(c, float) else c or "" for c in cells)])
         self.folder.write_csv("predictions_test.csv", header, lines)
 
     def write_results(self, trainer, metrics: dict[str, Any], seconds: float) -> None:
@@ -293,7 +320,7 @@ class Training:
             "format": FORMAT,
             "command": portable.command("--output", str(portable_path(self.folder.path))),
             "dataset": self.about_data,
-            "task": {**self.spec.__dict__, "task_names": list(self.spec.task_names)},
+            "task": self.spec.record(),
             "model": {
                 "name": self.settings.model,
                 "parameters": self.parameters,

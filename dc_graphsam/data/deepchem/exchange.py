@@ -21,7 +21,7 @@ from dc_graphsam.data.deepchem.transformers import label_scale, transformer_reco
 from dc_graphsam.data.featurized import GRAPH_COLUMNS
 from dc_graphsam.data.graph_columns import GraphColumns, arrow_lists, numpy_rows
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError, check_choice, check_range
-from dc_graphsam.tasks import TASK_TYPES, TaskSpec
+from dc_graphsam.tasks import DEFAULT_METRIC, TASK_TYPES, TaskSpec
 
 __all__ = ["dataset_from_deepchem", "dataset_to_deepchem", "shards_not_kept", "transformers_of"]
 
@@ -55,9 +55,10 @@ def dataset_from_deepchem(
     name
         Name of the data set.
     task_type
-        ``"regression"`` or ``"classification"``; by default classification if all labels are 0 or 1.
+        ``"regression"``, ``"classification"`` or ``"multiclass"`` (y is 0, 1, …, the numbers of the classes); by default
+        classification if all labels are 0 or 1.
     metric
-        By default ``roc_auc`` for classification and ``rmse`` for regression.
+        By default ``roc_auc`` for classification, ``roc_auc_ovr`` for several classes and ``rmse`` for regression.
     transformers
         Those that ``dataset`` went through, as the ``dc.molnet`` loaders return them.
     folder
@@ -112,8 +113,10 @@ def dataset_from_deepchem(
     if not names or len(names) != writer.n_tasks:
         names = [f"task_{i}" for i in range(max(writer.n_tasks, 1))]
     task_type = task_type or ("classification" if writer.binary and writer.n_tasks else "regression")
-    metric = metric or ("roc_auc" if task_type == "classification" else "rmse")
-    spec = TaskSpec(name, tuple(names), task_type, metric, writer.graphs.feature_set)
+    classes = _numbered_classes(table, len(names)) if task_type == "multiclass" else None
+    spec = TaskSpec(
+        name, tuple(names), task_type, metric or DEFAULT_METRIC[task_type], writer.graphs.feature_set, classes
+    )
     own = {
         "tasks": tasks,
         "axes": writer.axes,
@@ -124,6 +127,18 @@ def dataset_from_deepchem(
     table.info.dataset_name = name
     table.info.description = json.dumps({**json.loads(spec.to_json()), _KEY: own})
     return table.with_format("numpy")
+
+
+def _numbered_classes(table: Any, n_tasks: int) -> list[list[str]]:
+    """Names "0", "1", … of the classes that y counts, per task; the same number for every task, as DeepChem has it."""
+    labels = np.asarray(table.with_format(None)["labels"][:], np.float64).reshape(len(table), -1)
+    known = labels[~np.isnan(labels)]
+    if not known.size or (known < 0).any() or (known != np.floor(known)).any():
+        raise InvalidArgumentError(
+            "task_type is 'multiclass' and y holds other than the numbers of classes; accepted: 0, 1, …, with w = 0 where "
+            "nothing was measured"
+        )
+    return [[str(number) for number in range(max(int(known.max()) + 1, 2))]] * n_tasks
 
 
 def _shards(dataset: Any) -> Iterator[tuple[np.ndarray, Any, Any, np.ndarray]]:

@@ -103,7 +103,7 @@ def write_card(
             f"| {split} | {part['rows']:,} | {part['atoms'] / part['rows']:.1f} | {part['largest']} |"
             for split, part in facts.items()
         ),
-        task_type="Binary classification: 0 or 1." if classes else "Regression.",
+        task_type=_kind(spec),
         metric=f"`{spec.metric}`",
         task_columns=" | ".join(
             f"{split}: measured | {'share of class 1' if classes else 'mean ± standard deviation'}" for split in facts
@@ -177,3 +177,16 @@ def _metadata(spec: TaskSpec, facts: Mapping[str, Any], rows: int, license: str 
         ],
     }
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _kind(spec: TaskSpec) -> str:
+    """What the labels are, in a sentence."""
+    if spec.task_type == "regression":
+        return "Regression."
+    if spec.class_names is None:
+        return "Binary classification: 0 or 1."
+    listed = "; ".join(
+        f"{task}: " + ", ".join(f"{i} = {name}" for i, name in enumerate(names))
+        for task, names in list(zip(spec.task_names, spec.class_names, strict=True))[:_TASKS_SHOWN]
+    )
+    return f"{'Several classes' if spec.task_type == 'multiclass' else 'Binary classification'} ({listed})."

@@ -23,7 +23,7 @@ from dc_graphsam.data.hub.rows import ConvertedRows
 from dc_graphsam.data.hub.source import Source, batches
 from dc_graphsam.data.tables import TextTable, find_smiles_column
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingColumnError
-from dc_graphsam.tasks import TaskSpec
+from dc_graphsam.tasks import DEFAULT_METRIC, TaskSpec
 
 __all__ = ["Plan", "check_classes", "first_rows", "graph_rows", "make_plan", "task_type_of", "texts_of"]
 
@@ -55,7 +55,7 @@ class Plan:
     max_atoms: int | None
 
     def with_type(self, task_type: str) -> Plan:
-        metric = self.metric or ("roc_auc" if task_type == "classification" else "rmse")
+        metric = self.metric or DEFAULT_METRIC[task_type]
         spec = self.spec.replace(task_type=task_type, metric=metric)
         return replace(self, spec=spec, type_is_open=False)
 
@@ -103,9 +103,21 @@ def make_plan(
     values, _ = labels_of(head, labels)
     names = _task_names(source.name, labels, values.shape[1], task_names, None if wanted else record.get("task_names"))
     task_type = task_type or (None if wanted else record.get("task_type"))
+    class_names = record.get("class_names") if task_type == record.get("task_type") and not wanted else None
+    if task_type == "multiclass" and class_names is None:
+        raise InvalidArgumentError(
+            f"task_type is 'multiclass' and {source.name} does not name its classes; push_dataset_to_hub writes them, and "
+            "load_csv reads a table of SMILES with classes",
+            arguments=("task_type",),
+        )
     metric = metric or (None if wanted else record.get("metric"))
     spec = TaskSpec(
-        record.get("dataset") or source.name, names, task_type or "regression", metric or "rmse", feature_set
+        record.get("dataset") or source.name,
+        names,
+        task_type or "regression",
+        metric or "rmse",
+        feature_set,
+        class_names,
     )
     row = "row" if record and "row" in columns else None
     plan = Plan(layout, smiles, row, tuple(labels), spec, task_type is None, metric, feature_set, max_atoms)

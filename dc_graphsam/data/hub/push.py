@@ -161,6 +161,7 @@ def save_dataset(
         "task_names": list(spec.task_names),
         "task_type": spec.task_type,
         "metric": spec.metric,
+        **({} if spec.class_names is None else {"class_names": [list(names) for names in spec.class_names]}),
         "feature_set": spec.feature_set,
         "label_columns": ["y"],
     }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
 from dc_graphsam.exceptions import InvalidShapeError
+from dc_graphsam.models.common.classes import cross_entropies
 
 __all__ = ["PropertyPredictionOutput", "masked_loss"]
 
@@ -22,7 +23,8 @@ class PropertyPredictionOutput(ModelOutput):
     loss
         Scalar, when labels are given.
     logits
-        [B, T]: log-odds for classification, values in label units for regression.
+        [B, T]: log-odds for classification, values in label units for regression. Multiclass: one column per class of
+        each task, before the softmax.
     hidden_states
         Atom states before each layer and after the last, [B, N, d] each; on ``output_hidden_states=True``.
     attentions
@@ -38,20 +40,22 @@ class PropertyPredictionOutput(ModelOutput):
     node_states: Tensor | None = None
 
 
-def masked_loss(kind: str, scores: Tensor, targets: Tensor) -> Tensor:
+def masked_loss(kind: str, scores: Tensor, targets: Tensor, class_counts: tuple[int, ...] | None = None) -> Tensor:
     """Mean loss over the measured entries; 0 (with zero gradients) when nothing is measured.
 
     ``bce``: mean of −t·log σ(x) − (1−t)·log(1−σ(x)); ``mse``: mean of (x−t)²; ``rmse``: its square root (``utils.py:43-60`` of the
-    released code); ``mae``: mean of |x−t|.
+    released code); ``mae``: mean of |x−t|; ``cross_entropy``: mean of −log softmax(x)_t over the classes of a task.
 
     Parameters
     ----------
     kind
-        ``"bce"``, ``"mse"``, ``"rmse"`` or ``"mae"``.
+        ``"bce"``, ``"mse"``, ``"rmse"``, ``"mae"`` or ``"cross_entropy"``.
     scores
-        float [B, T].
+        float [B, T]; for ``"cross_entropy"`` [B, ΣC], one column per class of each task.
     targets
-        float [B, T], NaN = not measured.
+        float [B, T], NaN = not measured; for ``"cross_entropy"`` the number of the class.
+    class_counts
+        For ``"cross_entropy"``: classes of each task.
 
     Examples
     --------
@@ -60,6 +64,9 @@ def masked_loss(kind: str, scores: Tensor, targets: Tensor) -> Tensor:
     >>> round(float(masked_loss("rmse", scores, targets)), 4)
     2.2361
     """
+    if kind == "cross_entropy":
+        each, measured = cross_entropies(scores, targets, class_counts)
+        return torch.where(measured, each, 0).sum() / measured.sum().clamp(min=1)
     if scores.shape != targets.shape:
         raise InvalidShapeError("labels", targets.shape, f"{tuple(scores.shape)}, one column per task")
     measured = ~torch.isnan(targets)

@@ -14,7 +14,7 @@ from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_ran
 from dc_graphsam.models.common.seen_rows import seen_in_rows
 from dc_graphsam.repository.files import CONFIG_FORMAT as FORMAT_VERSION
 from dc_graphsam.repository.files import check_config
-from dc_graphsam.tasks import METRICS, TASK_TYPES, TaskSpec
+from dc_graphsam.tasks import DEFAULT_METRIC, METRICS, TASK_TYPES, TaskSpec, check_class_names, output_names
 
 __all__ = ["CoMPTConfig"]
 
@@ -27,7 +27,7 @@ POSITIONS = ("index", "none", "rwse", "laplacian")
 OVERFLOWS = ("error", "last")
 LAMBDA_CONSTRAINTS = ("softplus", "clamp", "free")
 UNKNOWN_BONDS = ("own-slot", "as-aromatic")
-LOSSES = ("bce", "rmse", "mse", "mae")
+LOSSES = {"classification": ("bce",), "multiclass": ("cross_entropy",), "regression": ("rmse", "mse", "mae")}
 MESSAGE_ENGINES = ("auto", "torch", "dgl")
 
 _FEATURE_SETS = {"own-slot": ("compt-own-slot", "compt-chiral"), "as-aromatic": ("compt",)}  # the default first
@@ -104,9 +104,10 @@ class CoMPTConfig(PretrainedConfig):
         where they can be used, else torch.
     node_feature_size, edge_feature_size, feature_set
         Filled from ``unknown_bond``, unless ``feature_set`` is ``"compt-chiral"`` (with ``"own-slot"``: also R or S of every
-        stereocentre) or names the features of a table of graphs, such as ``"table-9-3"`` (see :func:`~dc_graphsam.data.load_graph_dataset`): then the widths follow from the name.
-    task_names, task_type, metric, dataset
-        What the logits mean, see :class:`dc_graphsam.tasks.TaskSpec`.
+        stereocentre) or names the features of a table of graphs, such as ``"table-9-3"`` (see
+        :func:`~dc_graphsam.data.load_graph_dataset`): then the widths follow from the name.
+    task_names, task_type, metric, dataset, class_names
+        What the logits mean, see :class:`dc_graphsam.tasks.TaskSpec`. A multiclass task has one logit per class.
     label_mean, label_std
         Of the training labels, per task, in label units; regression logits are z·std + mean.
     seen
@@ -114,7 +115,8 @@ class CoMPTConfig(PretrainedConfig):
         (:meth:`dc_graphsam.chem.seen.Seen.to_dict`), so that predictions can say where a molecule lies beyond. ``None``:
         not known.
     loss
-        ``"bce"``, ``"rmse"`` (√ of the batch mean squared error), ``"mse"`` or ``"mae"``, regression on standardised labels.
+        ``"bce"``; ``"cross_entropy"`` (multiclass); ``"rmse"`` (√ of the batch mean squared error), ``"mse"`` or ``"mae"``,
+        regression on standardised labels.
 
     Raises
     ------
@@ -163,6 +165,7 @@ class CoMPTConfig(PretrainedConfig):
     task_names: list[str] | None = None
     task_type: str = "regression"
     metric: str | None = None
+    class_names: list[list[str]] | None = None
     label_mean: list[float] | None = None
     label_std: list[float] | None = None
     seen: dict[str, Any] | None = None
@@ -174,7 +177,7 @@ class CoMPTConfig(PretrainedConfig):
         self._check()
         self._derive()
         kwargs.pop("num_labels", None)
-        self.id2label = dict(enumerate(self.task_names))
+        self.id2label = dict(enumerate(output_names(self.task_type, self.task_names, self.class_names)))
         self.label2id = {name: i for i, name in self.id2label.items()}
         super().__post_init__(**kwargs)
 
@@ -249,10 +252,12 @@ class CoMPTConfig(PretrainedConfig):
             self.task_names = [labels[i] for i in sorted(labels)] if labels else ["task"]
         self.task_names = [str(name) for name in self.task_names]
         if self.loss is None:
-            self.loss = "bce" if self.task_type == "classification" else "rmse"
-        check_choice("loss", self.loss, ("bce",) if self.task_type == "classification" else LOSSES[1:])
+            self.loss = LOSSES[self.task_type][0]
+        check_choice("loss", self.loss, LOSSES[self.task_type])
         if self.metric is None:
-            self.metric = "roc_auc" if self.task_type == "classification" else "rmse"
+            self.metric = DEFAULT_METRIC[self.task_type]
+        names = check_class_names(self.task_type, self.class_names, self.num_tasks)
+        self.class_names = None if names is None else [list(classes) for classes in names]
         for name in ("label_mean", "label_std"):
             value = getattr(self, name)
             if value is not None and len(value) != self.num_tasks:
@@ -267,8 +272,23 @@ class CoMPTConfig(PretrainedConfig):
 
     @property
     def num_tasks(self) -> int:
-        """Number of logits per molecule."""
+        """Number of tasks: of columns of the labels."""
         return len(self.task_names)
+
+    @property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """Classes of each task of a multiclass model; ``None`` for the other types."""
+        return tuple(map(len, self.class_names)) if self.task_type == "multiclass" else None
+
+    @property
+    def num_logits(self) -> int:
+        """Number of logits per molecule: one per task, or one per class of each task."""
+        return self.num_tasks if self.class_counts is None else sum(self.class_counts)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """One name per logit, see :func:`dc_graphsam.tasks.output_names`."""
+        return output_names(self.task_type, self.task_names, self.class_names)
 
     def accepts_feature_set(self, name: str) -> bool:
         """Whether a model of this configuration can read features of that set."""
@@ -331,6 +351,8 @@ class CoMPTConfig(PretrainedConfig):
             "task_type": spec.task_type,
             "metric": spec.metric,
         }
+        if spec.class_names is not None:
+            settings["class_names"] = [list(names) for names in spec.class_names]
         if spec.feature_set == "compt":
             settings["unknown_bond"] = "as-aromatic"
         elif is_table_feature_set(spec.feature_set) or spec.feature_set in _FEATURE_SETS["own-slot"][1:]:

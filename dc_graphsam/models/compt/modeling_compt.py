@@ -256,7 +256,8 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
     """CoMPT with read-out and head: a batch of molecules → one number per task.
 
     Logits of a regression are in label units (``label_mean``, ``label_std`` of the configuration); those of a
-    classification are log-odds. Labels that are NaN are ignored.
+    classification are log-odds. A multiclass task has one logit per class, whose softmax are the probabilities; its labels
+    are the numbers of the classes. Labels that are NaN are ignored.
 
     Parameters
     ----------
@@ -285,7 +286,7 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         for _ in range(config.num_head_layers - 1):
             head.append(HeadLayer(config))
         self.head = nn.ModuleList(head)
-        self.classifier = nn.Linear(d, config.num_tasks)
+        self.classifier = nn.Linear(d, config.num_logits)
         self.post_init()
 
     def forward(
@@ -303,7 +304,7 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         return_dict: bool | None = None,
         **ignored,
     ) -> PropertyPredictionOutput | tuple:
-        """Logits [B, T], and the loss when ``labels`` float [B, T] are given (label units; NaN = not measured).
+        """Logits [B, T] (multiclass: one column per class of each task), and the loss when ``labels`` float [B, T] are given (label units; NaN = not measured).
 
         The other arguments are those of :meth:`CoMPTEncoder.forward`.
         """
@@ -315,10 +316,12 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         pooled, states = self.readout(x, batch.packing, want_states=hidden_states is not None)
         for layer in self.head:
             pooled = layer(pooled)
-        scores = self.classifier(pooled).to(pooled.dtype)  # [B, T]
+        scores = self.classifier(pooled).to(pooled.dtype)  # [B, T], or one column per class
         loss = None
         if labels is not None:
-            loss = masked_loss(config.loss, scores, standardise(labels, config.label_mean, config.label_std))
+            loss = masked_loss(
+                config.loss, scores, standardise(labels, config.label_mean, config.label_std), config.class_counts
+            )
         output = PropertyPredictionOutput(
             loss=loss,
             logits=in_label_units(scores, config.label_mean, config.label_std),

@@ -169,7 +169,7 @@ def test_no_file(tmp_path):
         ("1.0 0 NA 1", "classification"),
         ("true false true false", "classification"),
         ("0 1 2 1", "regression"),
-        ("-1 1 1 -1", "regression"),
+        ("-1 1 1 -1", "classification"),
         ("0.5 1 1 0", "regression"),
     ],
 )

@@ -279,8 +279,42 @@ def test_several_classes_are_learnt(dc, graphs, make):
     model = make(1, "classification", 3, learning_rate=0.01)
     model.fit(dc.data.NumpyDataset(graphs, y), nb_epoch=50)
     assert (model.predict_on_batch(graphs).argmax(-1) == y[:, 0]).mean() > 0.8
-    with pytest.raises(InvalidArgumentError, match="n_classes is 3; the common format"):
-        model.save_pretrained("unused")
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2])
+def test_several_classes_open_through_both_doors(dc, graphs, make, tmp_path, n_tasks):
+    from dc_graphsam import pipeline
+    from dc_graphsam.dc import CoMPTModel
+
+    y = np.array([[min(graph.num_nodes // 3, 2)] * n_tasks for graph in graphs])
+    model = make(n_tasks, "classification", 3)
+    model.fit(dc.data.NumpyDataset(graphs, y), nb_epoch=1)
+    expected = model.predict_on_batch(graphs)
+    assert expected.shape == ((len(graphs), 3) if n_tasks == 1 else (len(graphs), 2, 3))
+    model.save_pretrained(tmp_path)
+    again = CoMPTModel.from_pretrained(tmp_path, device="cpu")
+    assert (again.n_tasks, again.n_classes, again.mode) == (n_tasks, 3, "classification")
+    np.testing.assert_allclose(again.predict_on_batch(graphs), expected, atol=1e-6)
+    predict = pipeline(model=str(tmp_path), device="cpu")
+    assert predict.model.config.class_names == [["0", "1", "2"]] * n_tasks
+    rows = predict([graph.smiles for graph in graphs])
+    first = model.network.config.task_names[0]
+    found = np.array([[row[f"{first}={label}"] for label in range(3)] for row in rows])
+    np.testing.assert_allclose(found, expected.reshape(len(graphs), n_tasks, 3)[:, 0], atol=1e-6)
+    assert [row[first] for row in rows] == [str(k) for k in found.argmax(1)]
+
+
+def test_classes_that_differ_in_number_are_refused_by_deepchems_door():
+    from dc_graphsam import CoMPTConfig
+    from dc_graphsam.dc import CoMPTModel
+
+    names = [["low", "high"], ["a", "b", "c"]]
+    config = CoMPTConfig(
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=2, task_names=["x", "y"], task_type="multiclass",
+        class_names=names,
+    )  # fmt: skip
+    with pytest.raises(InvalidArgumentError, match="the tasks have 2, 3 classes"):
+        CoMPTModel(config=config)
 
 
 def test_fitting_says_nothing_unless_something_is_wrong(regression, make, caplog, recwarn):

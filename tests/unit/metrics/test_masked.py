@@ -213,7 +213,5 @@ def test_bad_input_is_named():
         mae(np.zeros(3), np.zeros(3), sample_weight=[1, 1, -1])
     with pytest.raises(InvalidArgumentError, match=r"metric is 'rocauc'.*Did you mean 'roc_auc'"):
         get_metric("rocauc")
-    with pytest.raises(
-        InvalidArgumentError, match="task_type is 'multiclass'; accepted: 'regression', 'classification'"
-    ):
-        all_metrics("multiclass", [0.0], [0.0])
+    with pytest.raises(InvalidArgumentError, match="task_type is 'binary'; accepted: 'regression', 'classification'"):
+        all_metrics("binary", [0.0], [0.0])
