@@ -7,19 +7,25 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from dc_graphsam.runs.ranks import is_first_process
+
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
 
 METRIC_NAMES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
 
 
 def say(line: str) -> None:
-    """News while something is under way."""
+    """News while something is under way; of several processes the first alone speaks."""
+    if not is_first_process():
+        return
     sys.stderr.write(f"{line}\n")
     sys.stderr.flush()
 
 
 def result(text: str) -> None:
-    """What was asked for."""
+    """What was asked for; of several processes the first alone answers."""
+    if not is_first_process():
+        return
     sys.stderr.flush()
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
