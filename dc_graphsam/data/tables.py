@@ -67,6 +67,10 @@ class LabelledSmiles:
         ``"regression"`` or ``"classification"``.
     problems
         Row → why it is left out whatever its molecule is.
+    lower_bounds, upper_bounds
+        float64 [rows, T], what a value is known to be above or below where ``labels`` is NaN; NaN = no bound. None: there are none.
+    notes
+        What the user should know of the table, a line each.
     """
 
     smiles: list[str]
@@ -74,6 +78,9 @@ class LabelledSmiles:
     task_names: tuple[str, ...]
     task_type: str
     problems: dict[int, str]
+    lower_bounds: np.ndarray | None = None
+    upper_bounds: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_table(path: str | Path) -> TextTable:

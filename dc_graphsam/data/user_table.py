@@ -9,6 +9,7 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET
 from dc_graphsam.data.assemble import assemble
+from dc_graphsam.data.censored import CENSORED, find_relations, without_signs
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
@@ -30,6 +31,7 @@ def load_csv(
     n_folds: int = 5,
     sizes: Sequence[float] = (0.8, 0.1, 0.1),
     splits: str | Path | Mapping[str, Sequence[int]] | None = None,
+    censored: str = "drop",
     max_atoms: int | None = None,
     num_workers: int | None = None,
     progress: bool = True,
@@ -54,6 +56,13 @@ def load_csv(
         ``"classification"`` (values 0 and 1) or ``"regression"``; ``None`` decides by the values.
     split, seed, fold, n_folds, sizes, splits
         As of :func:`~dc_graphsam.data.load_moleculenet`.
+    censored
+        What becomes of labels that are bounds: ``>``, ``<`` and the like in the cell, or in a column of relations beside it
+        (``Standard Relation``, ``relation``, ``operator``, ``qualifier``, …), which are counted in a warning. ``"drop"``: they are not
+        measured; a number that is no measurement would be learnt as one. ``"exact"``: they are values. ``"bounded"``
+        (regression): they go to the columns ``lower_bounds`` and ``upper_bounds``, with NaN in ``labels``, and cost nothing in training
+        as long as the prediction is on the right side; metrics are of exact values. Signs are those of the label: take a
+        logarithm and they stay, its negative turns them. Values with ``~`` are kept.
     feature_set, max_atoms, num_workers, progress, cache_dir
         As of :func:`~dc_graphsam.data.load_moleculenet`.
     metric
@@ -87,6 +96,7 @@ def load_csv(
         check_choice("task_type", task_type, TASK_TYPES)
     if metric is not None:
         check_choice("metric", metric, METRICS)
+    check_choice("censored", censored, CENSORED)
     wanted = [task_columns] if isinstance(task_columns, str) else task_columns
     wanted = None if wanted is None else list(wanted)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
@@ -97,8 +107,8 @@ def load_csv(
     return assemble(
         _table_name(path),
         (path,),
-        lambda: _read(path, smiles_column, wanted, task_type),
-        reading={"smiles": smiles_column, "tasks": wanted, "type": task_type},
+        lambda: _read(path, smiles_column, wanted, task_type, censored),
+        reading={"smiles": smiles_column, "tasks": wanted, "type": task_type, "censored": censored},
         metric=metric,
         citation="",
         feature_set=feature_set,
@@ -120,7 +130,9 @@ def _table_name(path: Path) -> str:
     return Path(name).stem or name
 
 
-def _read(path: Path, smiles_column: str | None, wanted: list[str] | None, task_type: str | None) -> LabelledSmiles:
+def _read(
+    path: Path, smiles_column: str | None, wanted: list[str] | None, task_type: str | None, censored: str
+) -> LabelledSmiles:
     table = read_table(path)
     smiles_column = find_smiles_column(table, smiles_column)
     names = wanted or _only_numeric_column(table, smiles_column)
@@ -128,18 +140,20 @@ def _read(path: Path, smiles_column: str | None, wanted: list[str] | None, task_
         raise InvalidArgumentError(
             f"task_columns has {smiles_column!r}, which holds the SMILES; name columns with labels"
         )
-    labels, problems = parse_labels(table, names)
+    relations = find_relations(table, names)
+    labels, problems = parse_labels(relations.table, names)
     problems = {**problems, **table.problems}
     usable = np.ones(len(table), bool)
     usable[list(problems)] = False
     task_type = _task_type(str(path), names, labels[usable], task_type)
-    return LabelledSmiles(table.column(smiles_column), labels, tuple(names), task_type, problems)
+    labelled = LabelledSmiles(table.column(smiles_column), labels, tuple(names), task_type, problems)
+    return relations.apply(labelled, censored)
 
 
 def _only_numeric_column(table: TextTable, smiles_column: str) -> list[str]:
     """The single column, besides the SMILES, in which half the fields or more are numbers."""
     others = [name for name in table.columns if name != smiles_column]
-    values, _ = parse_labels(table, others)
+    values, _ = parse_labels(without_signs(table, others), others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
     if len(numeric) == 1:
         return numeric

@@ -39,13 +39,12 @@ class MeasuredLabelsMixin:
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        labels = inputs.get("labels")
         found = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if not self._in_pass or labels is None or not self.weighs_labels:
+        if not self._in_pass or inputs.get("labels") is None or not self.weighs_labels:
             return found
         if return_outputs:
-            return self._passes.whole.share(found[0], labels), found[1]
-        return self._passes.whole.share(found, labels)
+            return self._passes.whole.share(found[0], inputs), found[1]
+        return self._passes.whole.share(found, inputs)
 
     def _one_pass(self, *args: Any) -> Tensor:
         """The parent's ``training_step``, of which the loss is that of a whole step."""
@@ -60,9 +59,8 @@ class MeasuredLabelsMixin:
             return super().prediction_step(model, inputs, *args, **kwargs)
         inputs = mask_repeated_rows(self.accelerator, inputs)
         loss, logits, labels = super().prediction_step(model, inputs, *args, **kwargs)
-        given = inputs.get("labels")
-        if self._eval_sum is not None and loss is not None and given is not None:
-            count = count_measured(given).to(loss.device)
+        if self._eval_sum is not None and loss is not None and inputs.get("labels") is not None:
+            count = count_measured(inputs).to(loss.device)
             value = loss.float().square() if self._is_root_loss else loss.float()
             if bool(value.isfinite()) or not self.args.logging_nan_inf_filter:
                 self._eval_sum = self._eval_sum[0] + value * count, self._eval_sum[1] + count

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dc_graphsam.data.featurized import BOUND_COLUMNS
+
 if TYPE_CHECKING:
     from transformers import Trainer
 
@@ -32,7 +34,7 @@ class StepLoss:
     Examples
     --------
     >>> labels = torch.tensor([[1.0, float("nan")], [2.0, 3.0]])
-    >>> int(count_measured(labels))
+    >>> int(count_measured({"labels": labels}))
     3
     """
 
@@ -62,23 +64,22 @@ class StepLoss:
             return
         total = torch.zeros((), device=trainer.args.device)
         for batch in batches:
-            total += count_measured(batch["labels"]).to(total.device)
+            total += count_measured(batch).to(total.device)
         self._total = (trainer.accelerator.reduce(total, "sum") if world > 1 else total).clamp(min=1)
 
-    def share(self, loss: Tensor, labels: Tensor) -> Tensor:
+    def share(self, loss: Tensor, inputs: dict[str, Any]) -> Tensor:
         """What one micro-batch contributes, such that the mean over processes of the sum over micro-batches is the whole.
 
         Parameters
         ----------
         loss
             Mean over the measured labels of the batch, or root of it; one per device under ``DataParallel``.
-        labels
-            float [B, T], NaN = not measured.
+        inputs
+            The batch: ``labels`` float [B, T], NaN = not measured, and bounds if it has any.
         """
         if self._total is None:
             return loss
-        parts = labels.chunk(loss.numel()) if loss.dim() else [labels]
-        measured = torch.stack([count_measured(part) for part in parts]).to(loss.device).view_as(loss)
+        measured = torch.stack([count_measured(part) for part in _scattered(inputs, loss.numel())]).to(loss.device).view_as(loss)
         if self._is_root:
             loss = loss.square()
         # the Trainer takes the mean over devices, and divides by the number of micro-batches
@@ -106,9 +107,20 @@ class StepLoss:
         return root
 
 
-def count_measured(labels: Tensor) -> Tensor:
-    """Number of entries that are not NaN, float []."""
-    return (~torch.isnan(labels)).sum().float()
+def count_measured(batch: dict[str, Any]) -> Tensor:
+    """Number of labels of a batch that are not NaN, or have a bound; float []."""
+    known = ~torch.isnan(batch["labels"])
+    for name in BOUND_COLUMNS:
+        if batch.get(name) is not None:
+            known = known | ~torch.isnan(batch[name])
+    return known.sum().float()
+
+
+def _scattered(inputs: dict[str, Any], parts: int) -> list[dict[str, Any]]:
+    """Labels and bounds as ``DataParallel`` divides them."""
+    names = [name for name in ("labels", *BOUND_COLUMNS) if inputs.get(name) is not None]
+    chunks = [inputs[name].chunk(parts) for name in names]
+    return [dict(zip(names, part, strict=True)) for part in zip(*chunks, strict=True)]
 
 
 def repeated_rows(accelerator: Any, rows: int) -> int:
@@ -133,6 +145,9 @@ def mask_repeated_rows(accelerator: Any, batch: dict[str, Any]) -> dict[str, Any
     repeated = 0 if labels is None else repeated_rows(accelerator, len(labels))
     if not repeated:
         return batch
-    labels = labels.clone()
-    labels[len(labels) - repeated :] = float("nan")
-    return {**batch, "labels": labels}
+    masked = {}
+    for name in ("labels", *BOUND_COLUMNS):
+        if batch.get(name) is not None:
+            masked[name] = batch[name].clone()
+            masked[name][len(labels) - repeated :] = float("nan")
+    return {**batch, **masked}

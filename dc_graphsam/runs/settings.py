@@ -14,6 +14,7 @@ from dc_graphsam.exceptions import InvalidArgumentError, RunFolderError, check_c
 __all__ = ["DEFAULTS", "RELEASED", "RunSettings", "portable_path", "read_run_yaml"]
 
 MODELS = ("compt",)
+CENSORED = ("drop", "exact", "bounded")  # as load_csv takes them
 _PLAIN = {"adam": "none"}  # other names for training without a sharpness-aware method
 _PATHS = ("data", "splits_file")
 _SECRET = ("hub_token",)
@@ -43,7 +44,7 @@ class RunSettings:
         Name of a built-in data set, or path of a table; one of the two.
     target
         Columns of the table to predict.
-    smiles_column, task_type, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, feature_set
+    smiles_column, task_type, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, censored, feature_set
         As in :func:`~dc_graphsam.data.load_csv` and :func:`~dc_graphsam.data.load_moleculenet`.
     seed
         Of weights, batches and split.
@@ -88,6 +89,7 @@ class RunSettings:
     splits_file: str | None = None
     data_dir: str | None = None
     max_atoms: int | None = None
+    censored: str = "drop"
     feature_set: str | None = None
     model: str = "compt"
     released: bool = False
@@ -104,6 +106,7 @@ class RunSettings:
                 f"a run needs one of dataset (a built-in one) and data (a table of your own), got {got}"
             )
         check_choice("model", self.model, MODELS)
+        check_choice("censored", self.censored, CENSORED)
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.split_seed is not None:
             check_range("split_seed", self.split_seed, 0)
