@@ -215,7 +215,7 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                 f"none of the {len(X)} molecules of a batch could be featurized; see failures of the featurizer"
             )
         graphs["size"] = len(rows)
-        return graphs, [*self._tensors("y", labels, rows), *self._bounds(X[rows])], self._tensors("w", weights, rows)
+        return graphs, [*self._tensors("y", labels, rows), *self._bounds([X[row] for row in rows])], self._tensors("w", weights, rows)
 
     def _bounds(self, graphs: Any) -> list[torch.Tensor]:
         """On which side of y the values are, [B, T], if the graphs say so."""

@@ -106,10 +106,12 @@ def _check_bounds(name: str, dataset: Any, model: Any) -> None:
     columns = getattr(dataset, "column_names", None) or ()
     if not any(column in columns for column in BOUND_COLUMNS):
         return
-    known = inspect.signature(getattr(model, "forward", model)).parameters
+    network = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft
+    network = getattr(network, "_orig_mod", network)  # torch.compile
+    known = inspect.signature(network.forward).parameters
     if model.config.task_type != "regression" or not set(BOUND_COLUMNS) <= set(known):
         raise InvalidArgumentError(
-            f"{name} has bounds for labels (load_csv(…, censored='bounded')), which {type(model).__name__} for "
+            f"{name} has bounds for labels (load_csv(…, censored='bounded')), which {type(network).__name__} for "
             f"{model.config.task_type} does not read; load it with censored='drop' or 'exact'"
         )
 

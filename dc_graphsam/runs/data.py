@@ -86,6 +86,10 @@ def load_data(settings: RunSettings, *, splits=None, progress: bool = False):
         for name in ("target", "smiles_column", "task_type"):
             if getattr(settings, name) is not None:
                 raise InvalidArgumentError(f"{name} is for data, not for the built-in data set {settings.dataset!r}")
+        if settings.censored != "drop":
+            raise InvalidArgumentError(
+                f"censored is {settings.censored!r}, for data; the built-in data set {settings.dataset!r} has no bounds"
+            )
         data = load_moleculenet(settings.dataset, data_dir=settings.data_dir, **common)
     spec = TaskSpec.of(data)
     if settings.metric is not None:

@@ -196,3 +196,22 @@ def test_two_processes_are_one(train, numbers_csv, tmp_path):
             if rank:
                 two["logs"] = whole["logs"]  # only the first process logs its own
             _assert_same(whole, two)
+
+
+def test_a_loss_of_the_user_gets_the_number_of_measured_labels(scope, numbers_csv, tmp_path):
+    from dc_graphsam import CoMPTConfig, CoMPTForPropertyPrediction
+    from dc_graphsam.hf import GraphSAMTrainer, GraphSAMTrainingArguments
+
+    data, counts = scope["load"](numbers_csv, "regression"), []
+
+    def loss(outputs, labels, num_items_in_batch=None):
+        counts.append(int(num_items_in_batch))
+        return torch.nan_to_num(outputs.logits - labels).square().sum() / num_items_in_batch
+
+    config = CoMPTConfig.for_dataset(data, hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
+    args = GraphSAMTrainingArguments(
+        str(tmp_path), sam="none", use_cpu=True, max_steps=1, per_device_train_batch_size=8, gradient_accumulation_steps=4,
+        train_sampling_strategy="sequential", save_strategy="no", disable_tqdm=True,
+    )  # fmt: skip
+    GraphSAMTrainer(CoMPTForPropertyPrediction(config), args, train_dataset=data, compute_loss_func=loss).train()
+    assert counts == [16 * 4 + 16] * 4
