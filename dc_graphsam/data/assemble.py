@@ -10,10 +10,10 @@ import numpy as np
 
 from dc_graphsam.data.cache import DATA, file_digest, get_or_build, read_record, table_key
 from dc_graphsam.data.dropped import DroppedRow, summarize_dropped
+from dc_graphsam.data.featurized import BOUND_COLUMNS, write_featurized
 from dc_graphsam.data.partition import load_splits, partition
 from dc_graphsam.data.splits import check_splitting
 from dc_graphsam.data.tables import LabelledSmiles
-from dc_graphsam.data.featurized import BOUND_COLUMNS, write_featurized
 from dc_graphsam.data.view import column_values, label_matrix
 from dc_graphsam.exceptions import check_range
 from dc_graphsam.tasks import TaskSpec

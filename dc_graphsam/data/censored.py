@@ -30,7 +30,14 @@ _SIGNS = {
 _IN_CELL = re.compile(r"""^\s*['"]?\s*(?P<sign>[<>=~≈≥≤⩾⩽]{1,2})\s*['"]?\s*(?P<number>[-+.\d].*)$""", re.DOTALL)
 _RELATION = ("relation", "relations", "operator", "qualifier", "modifier", "relationoperator")
 _UNIT = ("unit", "units")
-_GENERAL = ("standard", "", "activity", "result", "value", "published")  # what such columns are called after, best first
+_GENERAL = (
+    "standard",
+    "",
+    "activity",
+    "result",
+    "value",
+    "published",
+)  # what such columns are called after, best first
 _NEGATIVE_LOGARITHM = re.compile(r"p(chembl|ic|ec|ki\b|kd\b|xc|ac|gi|mic|act)", re.IGNORECASE)
 
 

@@ -33,8 +33,9 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
     * Random batches (``fit(deterministic=False)``) are of like-sized molecules, which saves more than half of the padding.
     * The loss is Σ w·ℓ over the measured labels (w > 0) divided by their number; ``w = 0`` is a missing label.
     * A graph in X may have ``bounds``, int8 [n_tasks]: 1 where the value is known to be above y, −1 below, 0 where y is what it
-      is. A bound has w = 0, so that DeepChem's metrics leave it out, and costs nothing in training on its right side
-      (regression); :func:`~dc_graphsam.data.dataset_to_deepchem` makes such data.
+      is. A bound has w = 0, as what is not measured, and costs nothing in training on its right side (regression);
+      :func:`~dc_graphsam.data.dataset_to_deepchem` makes such data. Metrics of :func:`dc_graphsam.metrics.dc_metric` leave it out,
+      DeepChem's own with ``use_sample_weights=True``.
     * A molecule that could not be featurized (an empty array in X) is left out in training; its prediction is NaN.
     * ``predict`` of a classification gives probabilities, [n, n_classes] for one task, [n, n_tasks, n_classes] for several;
       that of a regression [n, n_tasks].
@@ -215,7 +216,11 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                 f"none of the {len(X)} molecules of a batch could be featurized; see failures of the featurizer"
             )
         graphs["size"] = len(rows)
-        return graphs, [*self._tensors("y", labels, rows), *self._bounds([X[row] for row in rows])], self._tensors("w", weights, rows)
+        return (
+            graphs,
+            [*self._tensors("y", labels, rows), *self._bounds([X[row] for row in rows])],
+            self._tensors("w", weights, rows),
+        )
 
     def _bounds(self, graphs: Any) -> list[torch.Tensor]:
         """On which side of y the values are, [B, T], if the graphs say so."""

@@ -97,7 +97,9 @@ class TaskLoss:
     def _within(self, scores: Tensor, y: Tensor, weights: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
         """Targets and weights with the bounds among y, which DeepChem has at w = 0."""
         if self.config.task_type != "regression":
-            raise InvalidArgumentError("graphs in X have bounds and mode is 'classification'; accepted: bounds of a regression")
+            raise InvalidArgumentError(
+                "graphs in X have bounds and mode is 'classification'; accepted: bounds of a regression"
+            )
         known, nan = sides != 0, torch.nan
         lower, upper = torch.where(sides > 0, y, nan), torch.where(sides < 0, y, nan)
         return targets_within(scores, torch.where(known, nan, y), lower, upper), torch.where(known, 1.0, weights)

@@ -79,11 +79,17 @@ class StepLoss:
         """
         if self._total is None:
             return loss
-        measured = torch.stack([count_measured(part) for part in _scattered(inputs, loss.numel())]).to(loss.device).view_as(loss)
+        measured = (
+            torch.stack([count_measured(part) for part in _scattered(inputs, loss.numel())])
+            .to(loss.device)
+            .view_as(loss)
+        )
         if self._is_root:
             loss = loss.square()
         # the Trainer takes the mean over devices, and divides by the number of micro-batches
-        factor = loss.numel() * self.trainer.accelerator.num_processes * self.trainer.current_gradient_accumulation_steps
+        factor = (
+            loss.numel() * self.trainer.accelerator.num_processes * self.trainer.current_gradient_accumulation_steps
+        )
         return loss * (measured * factor / self._total.to(loss.device)).to(loss.dtype)
 
     def reported(self, loss: Tensor, is_last: bool) -> Tensor:

@@ -79,8 +79,13 @@ def load_data(settings: RunSettings, *, splits=None, progress: bool = False):
     if settings.data is not None:
         target = None if settings.target is None else list(settings.target)
         data = load_csv(
-            settings.data, settings.smiles_column, target, settings.task_type, metric=settings.metric,
-            censored=settings.censored, **common
+            settings.data,
+            settings.smiles_column,
+            target,
+            settings.task_type,
+            metric=settings.metric,
+            censored=settings.censored,
+            **common,
         )
     else:
         for name in ("target", "smiles_column", "task_type"):

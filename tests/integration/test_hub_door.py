@@ -350,7 +350,9 @@ future.result()
     assert b"- mine" in hub.files("ann/bert-plain")["README.md"]
 
 
-@pytest.mark.parametrize(("strategy", "place"), [("checkpoint", "last-checkpoint"), ("all_checkpoints", "checkpoint-2")])
+@pytest.mark.parametrize(
+    ("strategy", "place"), [("checkpoint", "last-checkpoint"), ("all_checkpoints", "checkpoint-2")]
+)
 def test_pushed_checkpoints_resume_without_training_arguments(ann, hub, tmp_path, strategy, place):
     repo = f"ann/bert-{strategy.replace('_', '-')}"
     ann.run(f"""{BERT}
@@ -367,7 +369,9 @@ assert again.state.global_step == 4 and again.passes > t.passes
 """)
     trees = list(hub.repo(repo).commits.values())
     assert not [path for tree in trees for path in tree if path.endswith("training_args.bin")]
-    assert {f"{place}/{name}" for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors")} <= set(trees[-1])
+    assert {
+        f"{place}/{name}" for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors")
+    } <= set(trees[-1])
     assert not [path for tree in trees for path in tree if "/" not in path and path.endswith((".pt", ".pth"))]
 
 

@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-
 import pytest
 import torch
 
@@ -26,7 +25,19 @@ pytestmark = [
 PROGRAM = Path(sys.executable).parent / "dc-graphsam"
 ROWS = 75  # 60 to train on: with batches of 16 the last of an epoch is not full, and is shared by the two
 TINY = [
-    *("--target", "a", "b", "--hidden-size", "8", "--num-hidden-layers", "1", "--num-attention-heads", "2", "--dropout", "0"),
+    *(
+        "--target",
+        "a",
+        "b",
+        "--hidden-size",
+        "8",
+        "--num-hidden-layers",
+        "1",
+        "--num-attention-heads",
+        "2",
+        "--dropout",
+        "0",
+    ),
     *("--no-report", "--use-cpu", "true", "--lr", "0.01", "--seed", "3", "--no-baselines"),
 ]
 
@@ -96,7 +107,9 @@ def test_two_processes_give_what_one_gives_each_time(table, tmp_path, env):
         shutil.rmtree(tmp_path / "cache", ignore_errors=True)
         code, out, err = finish(torchrun(*words, tmp_path / run, "--batch-size", "8", env=env))
         assert code == 0, err
-        assert sorted(p.name for p in (tmp_path / run).iterdir()) == sorted(p.name for p in (tmp_path / "one").iterdir())
+        assert sorted(p.name for p in (tmp_path / run).iterdir()) == sorted(
+            p.name for p in (tmp_path / "one").iterdir()
+        )
         for name, value in weights(tmp_path / "one").items():
             torch.testing.assert_close(weights(tmp_path / run)[name], value, rtol=0, atol=1e-5)
         assert out.count("test set") == 1 and err.count("[2/3] data") == err.count("[3/3] training") == 1
@@ -127,11 +140,11 @@ def test_ctrl_c_leaves_a_run_that_can_be_continued(table, tmp_path, env):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the launcher and both processes get it
-    code, out, err = finish(process)
+    code, _, err = finish(process)
     assert code != 0 and err.count("stopped: ") == 1 and not (output / "metrics.json").exists()
     lone = alone("train", "--output", output, "--resume", "--data", table, env=env)
     assert lone.returncode == 2 and "had 2 processes" in lone.stderr
-    code, out, err = finish(torchrun("train", "--output", output, "--resume", "--data", table, env=env))
+    code, _, err = finish(torchrun("train", "--output", output, "--resume", "--data", table, env=env))
     assert code == 0, err
     assert err.count("resuming from checkpoint-") == 1
     code, _, err = finish(torchrun(*words[:-1], tmp_path / "whole", env=env))

@@ -294,7 +294,7 @@ def dataset_to_deepchem(
         :func:`~dc_graphsam.data.load_csv` returned (one split), or a view of it. Where it has no ``y``, ``w`` and ``ids`` these are
         made of ``labels`` (y = 0 and w = 0 where nothing was measured) and ``smiles``. A bound of ``load_csv(…, censored="bounded")``
         is in y with w = 0, and the attribute ``bounds`` of the graph, int8 [T], says on which side of it the value is (1 above,
-        −1 below): DeepChem and its metrics take it for not measured, models of :mod:`dc_graphsam.dc` learn from it.
+        −1 below): to DeepChem it is like a label that is not measured, models of :mod:`dc_graphsam.dc` learn from it.
     data_dir
         Folder of the ``DiskDataset``; None: a temporary one.
     shard_size

@@ -54,7 +54,7 @@ def labels_to_deepchem(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def bounds_to_deepchem(y: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Put bounds where DeepChem has room for them: the number into y, which has w = 0 there, and the side apart.
 
-    To DeepChem itself, its metrics and its own models such an entry is not measured. Transformers of y that keep the order
+    To DeepChem itself such an entry is like any that is not measured. Transformers of y that keep the order
     (``NormalizationTransformer``, a logarithm) keep the side right.
 
     Parameters

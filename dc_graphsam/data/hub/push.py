@@ -214,7 +214,9 @@ def _tables(part: Any, spec: TaskSpec, start: int) -> Iterator[Any]:
         )
         index = columns["edge_index"].flatten()
         halves = pa.ListArray.from_arrays(_offsets(np.repeat(edges, 2)), index)
-        numbers = {"y" if name == "labels" else name: columns[name] for name in ("labels", *BOUND_COLUMNS) if name in columns}
+        numbers = {
+            "y" if name == "labels" else name: columns[name] for name in ("labels", *BOUND_COLUMNS) if name in columns
+        }
         yield pa.table(
             {
                 "smiles": columns.get("smiles", pa.array([""] * n)),

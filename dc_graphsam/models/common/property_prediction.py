@@ -90,7 +90,9 @@ def property_loss(
     """
     bounds = [lower_bounds, upper_bounds]
     if config.task_type != "regression" and any(bound is not None for bound in bounds):
-        raise InvalidArgumentError("the batch has bounds and the model is for classification; accepted: bounds of a regression")
+        raise InvalidArgumentError(
+            "the batch has bounds and the model is for classification; accepted: bounds of a regression"
+        )
     mean, std = config.label_mean, config.label_std  # std > 0: bounds stay on their side
     bounds = [None if bound is None else standardise(bound, mean, std) for bound in bounds]
     if scores.shape != labels.shape:

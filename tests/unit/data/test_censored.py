@@ -93,7 +93,12 @@ def test_the_sign_in_the_cell_wins_and_words_are_no_signs():
 def test_each_task_has_its_own_column():
     columns = {"a": list("12"), "b": list("34"), "a relation": [">", "="], "b_relation": ["=", "<"]}
     assert find_relations(table(**columns), ["a", "b"]).signs.tolist() == [[">", "="], ["=", "<"]]
-    columns = {"Value": list("12"), "Standard Value": list("34"), "Relation": [">", "="], "Standard Relation": ["=", "<"]}
+    columns = {
+        "Value": list("12"),
+        "Standard Value": list("34"),
+        "Relation": [">", "="],
+        "Standard Relation": ["=", "<"],
+    }
     assert find_relations(table(**columns), ["Value", "Standard Value"]).signs.tolist() == [[">", "="], ["=", "<"]]
 
 
@@ -136,7 +141,10 @@ def test_the_three_ways(tmp_path, caplog, delimiter):
 
 
 def test_drop_is_the_default_and_other_labels_of_the_row_stay(tmp_path):
-    rows = load(write(tmp_path, ("smiles", "a", "b"), [("C", ">5", 1), ("CC", 2, 2.5), ("CCC", ">3", "")]), task_columns=["a", "b"])
+    rows = load(
+        write(tmp_path, ("smiles", "a", "b"), [("C", ">5", 1), ("CC", 2, 2.5), ("CCC", ">3", "")]),
+        task_columns=["a", "b"],
+    )
     np.testing.assert_array_equal(values(rows, "labels"), [[np.nan, 1], [2, 2.5]])
 
 
@@ -146,7 +154,9 @@ def test_a_label_column_is_found_though_half_its_cells_have_signs(tmp_path):
 
 
 def test_decimal_commas_behind_a_sign(tmp_path):
-    rows = load(write(tmp_path, ("smiles", "y"), [("C", ">5,25"), ("CC", "1,5")], ";"), task_columns="y", censored="exact")
+    rows = load(
+        write(tmp_path, ("smiles", "y"), [("C", ">5,25"), ("CC", "1,5")], ";"), task_columns="y", censored="exact"
+    )
     assert values(rows, "labels").ravel().tolist() == [5.25, 1.5]
 
 
@@ -178,7 +188,10 @@ def test_units_that_differ_are_counted(tmp_path, caplog, column):
     assert f"column {column!r} names 3 units for 'Standard Value': nM (4), uM (2), no unit (2)" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING, "dc_graphsam"):
-        load(write(tmp_path, ("smiles", "Standard Value", column), [(*row[:2], "nM") for row in rows]), task_columns="Standard Value")
+        load(
+            write(tmp_path, ("smiles", "Standard Value", column), [(*row[:2], "nM") for row in rows]),
+            task_columns="Standard Value",
+        )
     assert not caplog.text
 
 
@@ -216,7 +229,11 @@ def test_a_published_data_set_has_them(bounded, tmp_path, options):
     from dc_graphsam.data import save_dataset
 
     save_dataset(bounded, tmp_path / "published")
-    more = {} if "streaming" in options else {"cache_dir": tmp_path, "splits": {"train": list(range(18))}, "num_workers": 1}
+    more = (
+        {}
+        if "streaming" in options
+        else {"cache_dir": tmp_path, "splits": {"train": list(range(18))}, "num_workers": 1}
+    )
     back = load_graph_dataset(tmp_path / "published", progress=False, **options, **more)["train"]
     rows = list(back)
     for name in ("labels", "lower_bounds", "upper_bounds"):

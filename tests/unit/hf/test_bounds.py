@@ -84,5 +84,7 @@ def test_a_model_that_does_not_read_bounds_refuses_them(make_compt, tmp_path, da
             return super().forward(labels, **tensors)
 
     args = GraphSAMTrainingArguments(str(tmp_path), use_cpu=True)
-    with pytest.raises(InvalidArgumentError, match=r"train_dataset has bounds for labels .* which Deaf for regression does not read"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"train_dataset has bounds for labels .* which Deaf for regression does not read"
+    ):
         GraphSAMTrainer(Deaf(make_compt(data).config), args, train_dataset=data["train"])

@@ -78,7 +78,9 @@ def _write(path, values):
         writer.writerow(["smiles", "a", "b", "c", "d"])
         for i in range(ROWS):
             labels = [values(i, t) for t in range(4)]
-            writer.writerow(["C" * (1 + i % 9) + ("O" if i % 2 else "N"), *(labels if i % 8 < 4 else [labels[0], "", "", ""])])
+            writer.writerow(
+                ["C" * (1 + i % 9) + ("O" if i % 2 else "N"), *(labels if i % 8 < 4 else [labels[0], "", "", ""])]
+            )
     return path
 
 
@@ -171,7 +173,11 @@ def _without_labels(table, rows):
 @pytest.mark.parametrize("loss", ["mse", "rmse", "mae"])
 def test_eval_loss_does_not_depend_on_the_batch_size(train, loss):
     found = [
-        next(r["eval_loss"] for r in train(sam="none", loss=loss, steps=1, per_device_eval_batch_size=size)["logs"] if "eval_loss" in r)
+        next(
+            r["eval_loss"]
+            for r in train(sam="none", loss=loss, steps=1, per_device_eval_batch_size=size)["logs"]
+            if "eval_loss" in r
+        )
         for size in (72, 16, 5)
     ]
     assert found[1:] == pytest.approx(found[:1] * 2, rel=1e-6)
@@ -186,8 +192,17 @@ def test_two_processes_are_one(train, numbers_csv, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}", str(script)]
-    done = subprocess.run([*command, numbers_csv, str(cases), str(tmp_path)], capture_output=True, text=True, timeout=240)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        f"--master_port={port}",
+        str(script),
+    ]
+    done = subprocess.run(
+        [*command, numbers_csv, str(cases), str(tmp_path)], capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     for name, case in TWO.items():
         whole = train(**{**case, "steps": 1})

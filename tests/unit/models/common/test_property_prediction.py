@@ -24,7 +24,11 @@ def column(*numbers):
 @pytest.mark.parametrize("loss", ["mse", "rmse", "mae"])
 def test_a_bound_costs_nothing_on_its_right_side_and_what_a_value_costs_on_the_wrong(loss):
     scores = column(1.0, 3.0, 1.0, 3.0, 7.0).requires_grad_()
-    labels, lower, upper = column(NAN, NAN, NAN, NAN, 5.0), column(2.0, 2.0, NAN, NAN, NAN), column(NAN, NAN, 2.0, 2.0, NAN)
+    labels, lower, upper = (
+        column(NAN, NAN, NAN, NAN, 5.0),
+        column(2.0, 2.0, NAN, NAN, NAN),
+        column(NAN, NAN, 2.0, 2.0, NAN),
+    )
     found = property_loss(config(loss), scores, labels, lower, upper)
     # the first and the fourth are 1 off, the last 2 off; five entries count
     reference = masked_loss(loss, scores[[0, 3, 4]], column(2.0, 2.0, 5.0))
