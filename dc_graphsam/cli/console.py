@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from dc_graphsam.exceptions import readable
+from dc_graphsam.runs.ranks import is_first_process
 from dc_graphsam.wording import number
 
 __all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
@@ -26,13 +27,17 @@ METRIC_NAMES = {
 
 
 def say(line: str) -> None:
-    """News while something is under way."""
+    """News while something is under way; of several processes the first alone speaks."""
+    if not is_first_process():
+        return
     sys.stderr.write(f"{readable(line)}\n")
     sys.stderr.flush()
 
 
 def result(text: str) -> None:
-    """What was asked for."""
+    """What was asked for; of several processes the first alone answers."""
+    if not is_first_process():
+        return
     sys.stderr.flush()
     sys.stdout.write(f"{readable(text)}\n")
     sys.stdout.flush()

@@ -19,6 +19,7 @@ from dc_graphsam.exceptions import (
     RunFolderError,
     readable,
 )
+from dc_graphsam.runs.ranks import has_lost_contact, is_first_process
 
 __all__ = ["main"]
 
@@ -57,19 +58,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
+    if not is_first_process() and not _all_take_part(words):
+        return FINE  # the first process does it
     try:
         return _run(words, debug)
     except SystemExit as stop:  # --help, --version
         return FINE if stop.code is None else int(stop.code)
     except KeyboardInterrupt as stop:
-        return _end(STOPPED, str(stop) or "stopped", prefix="\n")
+        return _end(STOPPED, str(stop) or "stopped", prefix="\n", silent=not is_first_process())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on; say nothing at exit either
         return FINE
     except _FAILURES as error:
-        if debug and not isinstance(error, UsageError):
+        # What one process refuses all refuse, and the loss of one is felt by all: it is said once.
+        silent = not is_first_process() and (isinstance(error, DCGraphSAMError) or has_lost_contact(error))
+        if debug and not silent and not isinstance(error, UsageError):
             raise
-        return _end(WRONG_USE if isinstance(error, _WRONG_USE) else FAILED, f"dc-graphsam: {_one_line(error)}")
+        code = WRONG_USE if isinstance(error, _WRONG_USE) else FAILED
+        return _end(code, f"dc-graphsam: {_one_line(error)}", silent=silent)
+
+
+def _all_take_part(words: list[str]) -> bool:
+    """Whether a command line is for all of several processes, as ``torchrun`` starts them, and not for the first alone."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    return command in ("train", "demo") and not {"-h", "--help", "--help-all"} & set(words)
 
 
 def _run(words: list[str], debug: bool) -> int:
@@ -101,7 +113,9 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]} (--debug shows where)"
 
 
-def _end(code: int, line: str, prefix: str = "") -> int:
+def _end(code: int, line: str, prefix: str = "", silent: bool = False) -> int:
     sys.stdout.flush()
+    if silent:
+        return code
     sys.stderr.write(f"{prefix}{readable(line)}\n")
     return code

@@ -77,6 +77,14 @@ _FIELDS = (
     _field("data_dir", "str none", "folder of the built-in data sets' files; by default DEEPCHEM_DATA_DIR"),
     _field("max_atoms", "int none", "leave out larger molecules"),
     _field(
+        "censored",
+        "str",
+        "labels that are bounds (>10000, or a column such as Standard Relation): leave them out, take them for values, or learn "
+        "from them as bounds (regression)",
+        ("drop", "exact", "bounded"),
+        default="drop",
+    ),
+    _field(
         "feature_set", "str none", "atom and bond features: compt-own-slot, compt, or compt-chiral, which has R and S"
     ),
     _field("seed", "int", "of weights, batches and split", default="0", group="run"),

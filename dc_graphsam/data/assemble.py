@@ -10,11 +10,11 @@ import numpy as np
 
 from dc_graphsam.data.cache import DATA, file_digest, get_or_build, read_record, table_key
 from dc_graphsam.data.dropped import DroppedRow, summarize_dropped, summarize_ignored
-from dc_graphsam.data.featurized import write_featurized
+from dc_graphsam.data.featurized import BOUND_COLUMNS, write_featurized
 from dc_graphsam.data.partition import load_splits, partition
 from dc_graphsam.data.splits import check_splitting
 from dc_graphsam.data.tables import LabelledSmiles
-from dc_graphsam.data.view import label_matrix
+from dc_graphsam.data.view import column_values, label_matrix
 from dc_graphsam.exceptions import check_range
 from dc_graphsam.tasks import DEFAULT_METRIC, TaskSpec
 
@@ -99,6 +99,8 @@ def assemble(
     if record.get("ignored"):
         logger.warning("%s: %s", name, summarize_ignored(record["ignored"], record["rows_in_source"]))
 
+    for note in record.get("notes", ()):
+        logger.warning("%s: %s", name, note)
     table = Dataset.from_file(str(folder / DATA))
     table.info.dataset_name = name
     table.info.citation = citation
@@ -118,7 +120,11 @@ def _warn_of_empty_tasks(data, spec: TaskSpec) -> None:
     part = "train" if "train" in data else next(iter(data))
     if len(data[part]):
         labels = label_matrix(data[part])
-        empty = [name for name, known in zip(spec.task_names, ~np.isnan(labels).all(axis=0), strict=True) if not known]
+        known = ~np.isnan(labels)
+        for column in BOUND_COLUMNS:
+            if column in data[part].column_names:
+                known |= ~np.isnan(column_values(data[part], column))
+        empty = [name for name, found in zip(spec.task_names, known.any(axis=0), strict=True) if not found]
         if empty:
             shown = ", ".join(repr(name) for name in empty[:5]) + (
                 f" and {len(empty) - 5} more" if len(empty) > 5 else ""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dc_graphsam.data.featurized import BOUND_COLUMNS
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingColumnError, check_range
 
 __all__ = ["MoleculeCollator"]
@@ -38,6 +39,8 @@ class MoleculeCollator:
     (flat or shaped, NumPy or lists), and returns a dictionary of tensors, molecule first, in this order:
 
     * ``labels`` float32 [B, T], NaN = not measured; absent if the rows have none
+    * ``lower_bounds``, ``upper_bounds`` float32 [B, T], what a value that is not measured is known to be above or below, NaN = no
+      bound; absent if the rows have none
     * ``node_features`` float32 [B, N, F], 0 = padding
     * ``node_mask`` bool [B, N], true for atoms
     * ``edge_index`` int64 [B, 2, E], atom numbers within the molecule, source above target, −1 = padding
@@ -103,8 +106,8 @@ class MoleculeCollator:
             if bonds:
                 edge_index[b, :, :bonds] = graph.edge_index.reshape(2, bonds)
                 edge_features[b, :bonds] = graph.edge_features.reshape(bonds, edge_width)
-        labels = _labels(graphs)
-        return batch if labels is None else {"labels": torch.tensor(labels), **batch}
+        numbers = {name: _numbers(name, graphs) for name in ("labels", *BOUND_COLUMNS)}
+        return {**{name: torch.tensor(part) for name, part in numbers.items() if part is not None}, **batch}
 
     def _check_widths(self, graphs: list[_Graph]) -> tuple[int, int]:
         """F and Fe of the batch; an edge width is unknown as long as no molecule has a bond."""
@@ -128,8 +131,8 @@ class MoleculeCollator:
 class _Graph:
     """Arrays and sizes of one row."""
 
-    __slots__ = ("distance", "edge_features", "edge_index", "edge_width", "labels", "node_features", "node_width",
-                 "num_edges", "num_nodes")  # fmt: skip
+    __slots__ = ("distance", "edge_features", "edge_index", "edge_width", "node_features", "node_width", "num_edges",
+                 "num_nodes", "numbers")  # fmt: skip
 
     def __init__(self, row: Any) -> None:
         if isinstance(row, Mapping):
@@ -146,11 +149,11 @@ class _Graph:
                         f"{name} of a row of the batch is empty (None); accepted: an array. Featurize the molecule, or leave "
                         "the row out"
                     )
-            self.labels = row.get("labels")
+            self.numbers = row
         else:
             self.node_features, self.edge_index = row.node_features, row.edge_index
             self.edge_features, self.distance = row.edge_features, row.distance
-            self.labels = None
+            self.numbers = {}
         self.num_nodes = isqrt(self.distance.size)
         self.num_edges = self.edge_index.size // 2
         self.node_width = self.node_features.size // max(self.num_nodes, 1)
@@ -160,14 +163,14 @@ class _Graph:
             self.edge_width = self.edge_features.shape[1] if self.edge_features.ndim == 2 else 0
 
 
-def _labels(graphs: list[_Graph]) -> np.ndarray | None:
-    """float32 [B, T], or None if no row has labels."""
-    labels = [graph.labels for graph in graphs]
-    known = [label is not None for label in labels]
+def _numbers(name: str, graphs: list[_Graph]) -> np.ndarray | None:
+    """Labels or bounds, float32 [B, T], or None if no row has any."""
+    numbers = [graph.numbers.get(name) for graph in graphs]
+    known = [part is not None for part in numbers]
     if not any(known):
         return None
     if not all(known):
         raise InvalidArgumentError(
-            f"{known.count(False)} of {len(known)} rows of the batch have no labels; accepted: all or none"
+            f"{known.count(False)} of {len(known)} rows of the batch have no {name}; accepted: all or none"
         )
-    return np.stack([np.asarray(label, np.float32).reshape(-1) for label in labels])
+    return np.stack([np.asarray(part, np.float32).reshape(-1) for part in numbers])

@@ -16,8 +16,9 @@ from dc_graphsam.exceptions import InvalidArgumentError, InvalidSmilesError
 if TYPE_CHECKING:
     from dc_graphsam.chem import MolGraph
 
-__all__ = ["GRAPH_COLUMNS", "write_featurized"]
+__all__ = ["BOUND_COLUMNS", "GRAPH_COLUMNS", "write_featurized"]
 
+BOUND_COLUMNS = ("lower_bounds", "upper_bounds")  # of data with bounds for labels only
 GRAPH_COLUMNS = ("node_features", "edge_index", "edge_features", "distance")
 _VALUES_PER_BATCH = 1 << 22  # in the widest column of an Arrow batch: some 1,500 drug-like molecules, 16 MB
 
@@ -36,7 +37,7 @@ def write_featurized(
 
     Columns: ``smiles`` string, ``labels`` list<float32> [T], ``row`` int64, ``num_nodes`` int32, ``node_features``
     list<float32> [N·F], ``edge_index`` list<int32> [2·2E], ``edge_features`` list<float32> [2E·Fe], ``distance``
-    list<uint8> [N·N], all row-major.
+    list<uint8> [N·N], all row-major. Where the table has bounds, ``lower_bounds`` and ``upper_bounds`` are list<float32> [T].
 
     Parameters
     ----------
@@ -70,13 +71,16 @@ def write_featurized(
 
     reasons = dict(table.problems)
     ignored: list[list] = []
-    for row in np.flatnonzero(np.isnan(table.labels).all(axis=1)).tolist():
+    numbers = {"labels": table.labels}
+    if table.lower_bounds is not None:
+        numbers.update(lower_bounds=table.lower_bounds, upper_bounds=table.upper_bounds)
+    for row in np.flatnonzero(np.isnan(np.hstack(list(numbers.values()))).all(axis=1)).tolist():
         reasons.setdefault(row, "no label")
     rows = 0
-    with pa.ipc.new_stream(str(folder / DATA), row_schema()) as writer:
+    with pa.ipc.new_stream(str(folder / DATA), row_schema(len(numbers) > 1)) as writer:
         graphs = _graphs(table.smiles, reasons, feature_set, max_atoms, num_workers, progress)
         for batch in _by_size(graphs):
-            writer.write_batch(_record_batch(batch, table.labels))
+            writer.write_batch(_record_batch(batch, numbers))
             rows += len(batch)
             ignored += [[row, text] for row, graph in batch if (text := ignored_text(graph.smiles)) is not None]
     dropped = [DroppedRow(row, table.smiles[row], reasons[row]) for row in sorted(reasons)]
@@ -130,13 +134,14 @@ def _by_size(graphs: Iterable[tuple[int, MolGraph]]) -> Iterator[list[tuple[int,
         yield batch
 
 
-def row_schema():
+def row_schema(with_bounds: bool = False):
     import pyarrow as pa
 
     return pa.schema(
         {
             "smiles": pa.string(),
             "labels": pa.list_(pa.float32()),
+            **(dict.fromkeys(BOUND_COLUMNS, pa.list_(pa.float32())) if with_bounds else {}),
             "row": pa.int64(),
             "num_nodes": pa.int32(),
             "node_features": pa.list_(pa.float32()),
@@ -147,7 +152,7 @@ def row_schema():
     )
 
 
-def _record_batch(batch: list[tuple[int, MolGraph]], labels: np.ndarray):
+def _record_batch(batch: list[tuple[int, MolGraph]], numbers: dict[str, np.ndarray]):
     """One Arrow batch; columns are made from whole arrays, never value by value."""
     import pyarrow as pa
 
@@ -162,7 +167,7 @@ def _record_batch(batch: list[tuple[int, MolGraph]], labels: np.ndarray):
     return pa.record_batch(
         [
             pa.array([graph.smiles for graph in graphs], pa.string()),
-            lists(list(labels[rows]), np.float32),
+            *(lists(list(values[rows]), np.float32) for values in numbers.values()),
             pa.array(rows),
             pa.array(np.array([graph.num_nodes for graph in graphs], np.int32)),
             lists([graph.node_features for graph in graphs], np.float32),
@@ -170,5 +175,5 @@ def _record_batch(batch: list[tuple[int, MolGraph]], labels: np.ndarray):
             lists([graph.edge_features for graph in graphs], np.float32),
             lists([graph.distance for graph in graphs], np.uint8),
         ],
-        schema=row_schema(),
+        schema=row_schema(len(numbers) > 1),
     )

@@ -82,6 +82,9 @@ class LabelledSmiles:
         As of :class:`~dc_graphsam.tasks.TaskSpec`.
     notes
         What was decided about the labels, for the user to read.
+    lower_bounds, upper_bounds
+        float64 [rows, T], what a value is known to be above or below where ``labels`` is NaN; NaN = no bound. None: there are
+        none.
     """
 
     smiles: list[str]
@@ -91,6 +94,8 @@ class LabelledSmiles:
     problems: dict[int, str]
     class_names: tuple[tuple[str, ...], ...] | None = None
     notes: tuple[str, ...] = ()
+    lower_bounds: np.ndarray | None = None
+    upper_bounds: np.ndarray | None = None
 
 
 def read_table(path: str | Path) -> TextTable:

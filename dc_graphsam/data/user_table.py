@@ -10,10 +10,10 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET
 from dc_graphsam.data.assemble import assemble
+from dc_graphsam.data.censored import CENSORED, find_relations, without_signs
 from dc_graphsam.data.given_splits import GivenSplit, groups_of_column, parse_times, parts_of_column, parts_of_tables
 from dc_graphsam.data.join_tables import join_tables
 from dc_graphsam.data.label_words import columns_with, is_known_pair, looks_like_classes, read_labels
-from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
@@ -37,6 +37,7 @@ def load_csv(
     n_folds: int = 5,
     sizes: Sequence[float] = (0.8, 0.1, 0.1),
     splits: str | Path | Mapping[str, Sequence[int]] | None = None,
+    censored: str = "drop",
     max_atoms: int | None = None,
     num_workers: int | None = None,
     progress: bool = True,
@@ -74,6 +75,13 @@ def load_csv(
     split, seed, fold, n_folds, sizes, splits
         As of :func:`~dc_graphsam.data.load_moleculenet`; ``splits`` may be a splits file of chemprop, too, and ``fold``
         then says which of its divisions. ``splits`` comes before the columns below.
+    censored
+        What becomes of labels that are bounds: ``>``, ``<`` and the like in the cell, or in a column of relations beside it
+        (``Standard Relation``, ``relation``, ``operator``, ``qualifier``, …), which are counted in a warning. ``"drop"``: they
+        are not measured; a number that is no measurement would be learnt as one. ``"exact"``: they are values. ``"bounded"``
+        (regression): they go to the columns ``lower_bounds`` and ``upper_bounds``, with NaN in ``labels``, and cost nothing in
+        training as long as the prediction is on the right side; metrics are of exact values. Signs are those of the label:
+        take a logarithm and they stay, its negative turns them. Values with ``~`` are kept.
     feature_set, max_atoms, num_workers, progress, cache_dir
         As of :func:`~dc_graphsam.data.load_moleculenet`.
     metric
@@ -123,6 +131,7 @@ def load_csv(
         check_choice("task_type", task_type, TASK_TYPES)
     if metric is not None:
         check_choice("metric", metric, METRICS)
+    check_choice("censored", censored, CENSORED)
     wanted = [task_columns] if isinstance(task_columns, str) else task_columns
     wanted = None if wanted is None else list(wanted)
     if wanted is not None and (not wanted or len(set(wanted)) < len(wanted)):
@@ -139,7 +148,7 @@ def load_csv(
     return assemble(
         _table_name(tables.paths["train"]),
         tuple(tables.paths.values()),
-        lambda: _read(tables, smiles_column, wanted, task_type, positive, class_names, used),
+        lambda: _read(tables, smiles_column, wanted, task_type, positive, class_names, used, censored),
         reading={
             "smiles": smiles_column,
             "tasks": wanted,
@@ -148,6 +157,7 @@ def load_csv(
             "classes": class_names and [list(names) for names in class_names],
             "not labels": used,
             "parts": list(tables.paths),
+            "censored": censored,
         },
         metric=metric,
         citation="",
@@ -260,6 +270,7 @@ def _read(
     positive: str | Sequence[str] | None,
     class_names: Sequence[Sequence[str]] | None,
     used: Sequence[str],
+    censored: str,
 ) -> LabelledSmiles:
     table = tables.read(smiles_column, wanted)
     smiles_column = find_smiles_column(table, smiles_column)
@@ -269,9 +280,10 @@ def _read(
             f"task_columns has {smiles_column!r}, which holds the SMILES; name columns with labels",
             arguments=("task_columns",),
         )
-    labels = read_labels(table, names, task_type, positive, class_names, ignore=list(table.problems))
+    relations = find_relations(table, names)
+    labels = read_labels(relations.table, names, task_type, positive, class_names, ignore=list(table.problems))
     problems = {row: f"{reason}{tables.origin(row)}" for row, reason in {**labels.problems, **table.problems}.items()}
-    return LabelledSmiles(
+    labelled = LabelledSmiles(
         table.column(smiles_column),
         labels.values,
         tuple(names),
@@ -280,6 +292,7 @@ def _read(
         labels.class_names,
         labels.notes,
     )
+    return relations.apply(labelled, censored)
 
 
 def _only_label_column(
@@ -288,7 +301,7 @@ def _only_label_column(
     """The single column, besides the SMILES, that looks like labels: by the class that was named, by numbers, by known words."""
     apart = {smiles_column, *used, *table.repeated}
     others = [name for name in table.columns if name not in apart]
-    values, _ = parse_labels(table, others)
+    values, _ = parse_labels(without_signs(table, others), others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
     if len(numeric) > 1:  # a number that only names the row is not measured
         numeric = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dc_graphsam.data.featurized import GRAPH_COLUMNS
+from dc_graphsam.data.featurized import BOUND_COLUMNS, GRAPH_COLUMNS
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError
 from dc_graphsam.tasks import TaskSpec
 
@@ -71,7 +71,7 @@ class MoleculeTable:
         A split of what :func:`~dc_graphsam.data.load_moleculenet` or :func:`~dc_graphsam.data.load_csv` returned. Views
         of it (``select``, ``shuffle``, ``train_test_split``) are respected.
     columns
-        Columns of a row; by default ``labels`` if there are any, ``num_nodes`` and the graph.
+        Columns of a row; by default ``labels`` and bounds if there are any, ``num_nodes`` and the graph.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class MoleculeTable:
         if columns is None:
             columns = [
                 name
-                for name in ("labels", "num_nodes", *GRAPH_COLUMNS)
+                for name in ("labels", *BOUND_COLUMNS, "num_nodes", *GRAPH_COLUMNS)
                 if name in ("num_nodes", *GRAPH_COLUMNS) or name in dataset.column_names
             ]
         for name in columns:

@@ -33,6 +33,10 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
 
     * Random batches (``fit(deterministic=False)``) are of like-sized molecules, which saves more than half of the padding.
     * The loss is Σ w·ℓ over the measured labels (w > 0) divided by their number; ``w = 0`` is a missing label.
+    * A graph in X may have ``bounds``, int8 [n_tasks]: 1 where the value is known to be above y, −1 below, 0 where y is what it
+      is. A bound has w = 0, as what is not measured, and costs nothing in training on its right side (regression);
+      :func:`~dc_graphsam.data.dataset_to_deepchem` makes such data. Metrics of :func:`dc_graphsam.metrics.dc_metric` leave it out,
+      DeepChem's own with ``use_sample_weights=True``.
     * A molecule that could not be featurized (an empty array in X) is left out in training; its prediction is NaN.
     * ``predict`` of a classification gives probabilities, [n, n_classes] for one task, [n, n_tasks, n_classes] for several;
       that of a regression [n, n_tasks].
@@ -222,7 +226,19 @@ class GraphTransformerModel(MoleculePrediction, SharedFormat, SharpnessAwareTrai
                 f"none of the {len(X)} molecules of a batch could be featurized; see failures of the featurizer"
             )
         graphs["size"] = len(rows)
-        return graphs, self._tensors("y", labels, rows), self._tensors("w", weights, rows)
+        return (
+            graphs,
+            [*self._tensors("y", labels, rows), *self._bounds([X[row] for row in rows])],
+            self._tensors("w", weights, rows),
+        )
+
+    def _bounds(self, graphs: Any) -> list[torch.Tensor]:
+        """On which side of y the values are, [B, T], if the graphs say so."""
+        sides = [getattr(graph, "bounds", None) for graph in graphs]
+        if all(side is None for side in sides):
+            return []
+        none = np.zeros(self.n_tasks, np.int8)
+        return [torch.as_tensor(np.stack([none if side is None else side for side in sides]), device=self.device)]
 
     def _tensors(self, name: str, arrays: Any, rows: np.ndarray) -> list[torch.Tensor]:
         if arrays is None or any(array is None for array in arrays):

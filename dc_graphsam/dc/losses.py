@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dc_graphsam.exceptions import InvalidArgumentError, InvalidShapeError
+from dc_graphsam.models.common.property_prediction import targets_within
 
 __all__ = ["TaskLoss", "weighted_loss"]
 
@@ -61,6 +62,9 @@ def weighted_loss(kind: str, scores: Tensor, targets: Tensor, weights: Tensor) -
 class TaskLoss:
     """What ``TorchModel`` calls with the outputs, labels and weights of a batch.
 
+    A second array among the labels is of bounds, [B, T]: 1 where the value is above y, −1 where it is below. Such an entry
+    costs nothing on the right side, and counts as measured whatever its weight.
+
     Parameters
     ----------
     config
@@ -78,14 +82,27 @@ class TaskLoss:
     def __call__(self, outputs: list[Tensor], labels: list[Tensor], weights: list[Tensor]) -> Tensor:
         scores, targets = outputs[0], self._per_task("y", labels[0])
         weights = self._per_task("w", weights[0]) if weights else torch.ones_like(targets)
+        sides = self._per_task("bounds", labels[1]) if len(labels) > 1 else None
         config, kind = self.config, self.config.loss
         if kind == "cross_entropy":
             kind, scores = "softmax", scores.view(len(scores), self.n_tasks, self.n_classes)
         elif config.label_mean is not None and config.label_std is not None:
             mean, std = scores.new_tensor(config.label_mean), scores.new_tensor(config.label_std)
             scores, targets = (scores - mean) / std, (targets - mean) / std
+        if sides is not None:
+            targets, weights = self._within(scores, targets, weights, sides)
         loss = weighted_loss(kind, scores, targets, weights)
         return loss if self.regularization_loss is None else loss + self.regularization_loss()
+
+    def _within(self, scores: Tensor, y: Tensor, weights: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+        """Targets and weights with the bounds among y, which DeepChem has at w = 0."""
+        if self.config.task_type != "regression":
+            raise InvalidArgumentError(
+                "graphs in X have bounds and mode is 'classification'; accepted: bounds of a regression"
+            )
+        known, nan = sides != 0, torch.nan
+        lower, upper = torch.where(sides > 0, y, nan), torch.where(sides < 0, y, nan)
+        return targets_within(scores, torch.where(known, nan, y), lower, upper), torch.where(known, 1.0, weights)
 
     def _per_task(self, name: str, values: Tensor) -> Tensor:
         """[B, T] of [B], [B, 1], [B, T] or [B, T, 1]."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import Any
 
-from dc_graphsam.data.featurized import GRAPH_COLUMNS
+from dc_graphsam.data.featurized import BOUND_COLUMNS, GRAPH_COLUMNS
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingColumnError
 from dc_graphsam.hf.sampling import sizes_of
 from dc_graphsam.tasks import TaskSpec
@@ -72,6 +73,7 @@ def check_dataset(name: str, dataset: Any, model: Any) -> None:
         raise MissingColumnError(f"{name} (featurize it with load_csv or load_moleculenet)", missing, columns)
     config = model.config
     _check_sizes(name, dataset, config)
+    _check_bounds(name, dataset, model)
     spec = task_of(dataset)
     if spec is None:
         return
@@ -105,6 +107,21 @@ def check_dataset(name: str, dataset: Any, model: Any) -> None:
                 f"{name} ({spec.dataset}) has the classes {_some(theirs[task])} in {spec.task_names[task]!r}, the model has "
                 f"{_some(mine[task])}; load the data with class_names=model.config.class_names"
             )
+
+
+def _check_bounds(name: str, dataset: Any, model: Any) -> None:
+    """Refuse bounds where they would be taken for missing labels without a word."""
+    columns = getattr(dataset, "column_names", None) or ()
+    if not any(column in columns for column in BOUND_COLUMNS):
+        return
+    network = model.get_base_model() if hasattr(model, "get_base_model") else model  # peft
+    network = getattr(network, "_orig_mod", network)  # torch.compile
+    known = inspect.signature(network.forward).parameters
+    if model.config.task_type != "regression" or not set(BOUND_COLUMNS) <= set(known):
+        raise InvalidArgumentError(
+            f"{name} has bounds for labels (load_csv(…, censored='bounded')), which {type(network).__name__} for "
+            f"{model.config.task_type} does not read; load it with censored='drop' or 'exact'"
+        )
 
 
 def _check_sizes(name: str, dataset: Any, config: Any) -> None:

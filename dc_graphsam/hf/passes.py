@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from dc_graphsam.hf.step_loss import StepLoss
 from dc_graphsam.optim.perturbed.batch_norm import frozen_running_statistics
 from dc_graphsam.optim.perturbed.noise import SameNoise
 
@@ -56,10 +57,13 @@ class StepPasses:
     ----------
     passes
         Forward-backward passes since the start of training; one runs over all micro-batches of a step.
+    whole
+        The loss of the step, of which micro-batches compute shares.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer = trainer
+        self.whole = StepLoss(trainer)
         self.passes = 0
         self._batches: list[dict[str, Any]] = []
         self._position = 0
@@ -76,6 +80,7 @@ class StepPasses:
     def collect(self, batches: list[dict[str, Any]]) -> None:
         """Take the micro-batches of the next step."""
         self._batches, self._position = batches, 0
+        self.whole.begin(batches)
 
     def run(self, one_pass: OnePass, model: torch.nn.Module, inputs: dict[str, Any], num_items: Any) -> Tensor:
         """What the Trainer's ``training_step`` does for one micro-batch.
@@ -100,7 +105,8 @@ class StepPasses:
         if self._reused is not None:
             loss = self._reused[self._position]
         else:
-            loss = one_pass(model, inputs, num_items)
+            is_last = self._position == len(self._batches) - 1
+            loss = self.whole.reported(one_pass(model, inputs, num_items), is_last)
             self._loss = loss if self._loss is None else self._loss + loss
         self._position += 1
         if self._position == len(self._batches):
@@ -157,7 +163,7 @@ class StepPasses:
         losses = []
         for i, inputs in enumerate(self._batches):
             with _gradient_sync(model, i == last):
-                losses.append(one_pass(model, inputs, num_items))
+                losses.append(self.whole.reported(one_pass(model, inputs, num_items), i == last))
         return losses
 
     def _end(self, sam: SharpnessAwareOptimizer | None) -> None:

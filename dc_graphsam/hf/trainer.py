@@ -16,10 +16,12 @@ from dc_graphsam.hf import molecules
 from dc_graphsam.hf.callbacks import SharpnessCallback
 from dc_graphsam.hf.checkpoints import last_whole_checkpoint
 from dc_graphsam.hf.inspection import SharpnessProbe, attach_probe, measure_sharpness, probed_values
+from dc_graphsam.hf.measured_labels import MeasuredLabelsMixin
 from dc_graphsam.hf.optimizers import wrap_optimizer
 from dc_graphsam.hf.passes import StepPasses, find_sharpness_aware
 from dc_graphsam.hf.sampling import SizeGroupedSampler
 from dc_graphsam.hf.schedules import released_schedule
+from dc_graphsam.hf.step_loss import mask_repeated_rows
 from dc_graphsam.hf.trainer_batches import LikeSizedBatchesMixin
 from dc_graphsam.hf.trainer_publishing import PublishingMixin
 from dc_graphsam.hf.training_args import GraphSAMTrainingArguments
@@ -30,7 +32,7 @@ __all__ = ["GraphSAMTrainer"]
 logger = logging.getLogger(__name__)
 
 
-class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
+class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, MeasuredLabelsMixin, Trainer):
     """``transformers.Trainer`` whose steps are taken by a sharpness-aware optimizer.
 
     Any model that the parent trains can be trained, around any base optimizer, schedule, precision and accumulation
@@ -41,7 +43,8 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
     With a molecular model and a featurized data set, what is left out is filled in: the collator, the metrics of the
     task, the metric that chooses the best model, the processor that is saved with the model, batches of like-sized
     molecules, and for regression mean and standard deviation of the training labels (into ``model.config``, if it has
-    none).
+    none). The loss of a step is then the mean over the measured labels of all its micro-batches on all processes, as if
+    they were one batch, and ``eval_loss`` that over the whole data set.
 
     Parameters
     ----------
@@ -235,11 +238,13 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, Trainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> tuple[list, Any]:
         samples, num_items = super().get_batch_samples(*args, **kwargs)
+        if self._is_molecular and samples:
+            samples[-1] = mask_repeated_rows(self.accelerator, samples[-1])
         self._passes.collect(samples)
         return samples, num_items
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
-        return self._passes.run(super().training_step, model, inputs, num_items_in_batch)
+        return self._passes.run(self._one_pass, model, inputs, num_items_in_batch)
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """The parent's; where the optimizer has measured the norm already, neither that nor a factor of 1 costs a stream."""

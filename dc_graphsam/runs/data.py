@@ -81,7 +81,13 @@ def load_data(settings: RunSettings, *, splits=None, progress: bool = False):
         own = ("positive", "split_column", "group_column", "time_column", "validation_data", "test_data")
         common.update((name, getattr(settings, name)) for name in own)
         data = load_csv(
-            settings.data, settings.smiles_column, target, settings.task_type, metric=settings.metric, **common
+            settings.data,
+            settings.smiles_column,
+            target,
+            settings.task_type,
+            metric=settings.metric,
+            censored=settings.censored,
+            **common,
         )
     else:
         for name in TABLE_ONLY:
@@ -89,6 +95,11 @@ def load_data(settings: RunSettings, *, splits=None, progress: bool = False):
                 raise InvalidArgumentError(
                     f"{name} is for data, not for the built-in data set {settings.dataset!r}", arguments=(name,)
                 )
+        if settings.censored != "drop":
+            raise InvalidArgumentError(
+                f"censored is {settings.censored!r}, for data; the built-in data set {settings.dataset!r} has no bounds",
+                arguments=("censored",),
+            )
         data = load_moleculenet(settings.dataset, data_dir=settings.data_dir, **common)
     spec = TaskSpec.of(data)
     if settings.metric is not None:

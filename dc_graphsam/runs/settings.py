@@ -14,6 +14,7 @@ from dc_graphsam.exceptions import InvalidArgumentError, RunFolderError, check_c
 __all__ = ["DEFAULTS", "RELEASED", "RunSettings", "portable_path", "read_run_yaml"]
 
 MODELS = ("compt",)
+CENSORED = ("drop", "exact", "bounded")  # as load_csv takes them
 _PLAIN = {"adam": "none"}  # other names for training without a sharpness-aware method
 _PATHS = ("data", "splits_file", "test_data", "validation_data")
 #: That belong to a table of one's own.
@@ -48,7 +49,8 @@ class RunSettings:
         Name of a built-in data set, or path of a table; one of the two.
     target
         Columns of the table to predict.
-    smiles_column, task_type, positive, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, feature_set
+    smiles_column, task_type, positive, metric, split, fold, n_folds, sizes, splits_file, data_dir, max_atoms, censored,
+    feature_set
         As in :func:`~dc_graphsam.data.load_csv` and :func:`~dc_graphsam.data.load_moleculenet`.
     split_column, group_column, time_column, test_data, validation_data
         How the table says itself who trains and who tests, as in :func:`~dc_graphsam.data.load_csv`.
@@ -101,6 +103,7 @@ class RunSettings:
     test_data: str | None = None
     data_dir: str | None = None
     max_atoms: int | None = None
+    censored: str = "drop"
     feature_set: str | None = None
     model: str = "compt"
     released: bool = False
@@ -118,6 +121,7 @@ class RunSettings:
                 arguments=("dataset", "data"),
             )
         check_choice("model", self.model, MODELS)
+        check_choice("censored", self.censored, CENSORED)
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.split_seed is not None:
             check_range("split_seed", self.split_seed, 0)

@@ -74,6 +74,9 @@ def train_run(
     command line), ``splits.json`` (rows of each part), ``metrics.json``, ``history.jsonl`` (the trainer's log),
     ``predictions_test.csv``, ``dropped.csv`` and ``report.html``. Checkpoints are removed at the end.
 
+    Called in several processes (``torchrun``, ``accelerate launch``), all of them train, each on its part of every batch; the
+    first one alone prepares the data, writes and calls ``notify``, and all return the same.
+
     Parameters
     ----------
     settings
@@ -108,10 +111,12 @@ def train_run(
     >>> result.metrics["test"]["roc_auc"]                                            # doctest: +SKIP
     0.94
     """
+    from dc_graphsam.runs.ranks import process_count
     from dc_graphsam.runs.training import Training
 
     started = time.perf_counter()
     notify = notify or logger.info
     folder = RunFolder(output)
-    folder.prepare(overwrite=overwrite, resume=resume)
-    return Training(settings, folder, progress, notify, resume).run(keep_checkpoints, started)
+    if process_count() == 1:  # of several, the first does it when all have come together
+        folder.prepare(overwrite=overwrite, resume=resume)
+    return Training(settings, folder, progress, notify, resume).run(keep_checkpoints, started, overwrite)

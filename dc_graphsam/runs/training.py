@@ -19,6 +19,7 @@ from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError, check_
 from dc_graphsam.predict.loading import quiet_transformers
 from dc_graphsam.run_folder import RunFolder
 from dc_graphsam.runs.data import check_parts, describe_dataset, load_data, metric_is_defined, resolve_split
+from dc_graphsam.runs.ranks import Ranks
 from dc_graphsam.runs.results import RunInterrupted, RunResult
 from dc_graphsam.runs.scoring import evaluate_model
 from dc_graphsam.runs.settings import DEFAULTS, RELEASED, RunSettings, portable_path
@@ -70,29 +71,56 @@ class Training:
         self.settings = resolve_split(settings)
         self.started = datetime.now(timezone.utc).isoformat(timespec="seconds")
 
-    def run(self, keep_checkpoints: bool, since: float) -> RunResult:
-        """All of it; ``since`` is when the run began, in seconds of ``time.perf_counter``."""
+    def run(self, keep_checkpoints: bool, since: float, overwrite: bool = False) -> RunResult:
+        """All of it; ``since`` is when the run began, in seconds of ``time.perf_counter``.
+
+        Of several processes all train, and all else is done by the first.
+        """
+        formed = _group_is_formed()
         with quiet_transformers():
-            self.check_arguments()
-            self.load_data()
+            self.check_arguments()  # which forms the group of processes, if there are several
+            self.ranks = ranks = Ranks()
+            if ranks.count > 1:
+                self._come_together(overwrite)
+            ranks.first(self.load_data)
+            if not ranks.is_first:
+                self.load_data()  # out of the cache now
             trainer = self.make_trainer()
-            self.write_plan(trainer)
+            ranks.first(lambda: self.write_plan(trainer))
             try:
                 self.train(trainer)
-                metrics = self.test(trainer)
-                self.write_results(trainer, metrics, time.perf_counter() - since)
+                metrics = ranks.first(lambda: self._finish(trainer, keep_checkpoints, since))
             except KeyboardInterrupt:
-                if self.folder.is_finished:
+                if self.folder.is_finished or not ranks.is_first:
                     raise
                 raise self._interrupted(trainer.args) from None
-            if not keep_checkpoints:
-                self.folder.remove_checkpoints()
+        if not formed:
+            ranks.leave()
         return RunResult(self.folder.path, self.settings, metrics, time.perf_counter() - since)
+
+    def _come_together(self, overwrite: bool) -> None:
+        """All processes in the folder of the first, which alone has a voice."""
+        path = self.ranks.first(lambda: self._prepare(overwrite))
+        self.folder = RunFolder(path)
+        if not self.ranks.is_first:
+            self.notify, self.progress = _say_nothing, False
+
+    def _prepare(self, overwrite: bool) -> str:
+        self.folder.prepare(overwrite=overwrite, resume=self.resume)
+        return str(self.folder)
+
+    def _finish(self, trainer, keep_checkpoints: bool, since: float) -> dict[str, Any]:
+        metrics = self.test(trainer)
+        self.write_results(trainer, metrics, time.perf_counter() - since)
+        if not keep_checkpoints:
+            self.folder.remove_checkpoints()
+        return metrics
 
     def load_data(self) -> None:
         """Everything that can be wrong with the data shows here; nothing is written yet."""
         from dc_graphsam.data import describe, dropped_rows
 
+        self._check_processes()
         stored = self.folder / "splits.json"
         splits = stored if self.resume and stored.is_file() else None
         self.data = load_data(self.settings, splits=splits, progress=self.progress)
@@ -105,6 +133,17 @@ class Training:
         how += f" {about['split_by']}" if about.get("split_by") else ""
         self.notify(f"[2/3] data           {describe(self.data)} ({how}, seed {about['seed']}){where}")
         self.about_data = about
+
+    def _check_processes(self) -> None:
+        """An epoch of a checkpoint has as many steps as the processes leave it."""
+        if self.resume and self.folder.has("run.json"):
+            before = self.folder.read_json("run.json").get("processes", 1)
+            if before != self.ranks.count:
+                raise InvalidArgumentError(
+                    f"the interrupted run in {self.folder} had {_processes(before)}, now there {_processes(self.ranks.count, True)}; "
+                    f"resume it as it was started: "
+                    + (f"torchrun --nproc_per_node {before} …" if before > 1 else "dc-graphsam without torchrun")
+                )
 
     def make_trainer(self):
         """Model, arguments and trainer; everything that can be refused is refused here."""
@@ -177,6 +216,7 @@ class Training:
         if not keeps_best:
             self.notify(f"warning: {self.spec.metric} is not defined on the validation split: the last epoch is kept")
         per_step = options["per_device_train_batch_size"] * options.get("gradient_accumulation_steps", 1)
+        per_step *= self.ranks.count
         steps = max(len(self.data["train"]) // per_step, 1)
         return self._training_arguments(
             {
@@ -220,11 +260,12 @@ class Training:
 
     def train(self, trainer) -> None:
         checkpoints = self.folder.checkpoints() if self.resume else []
+        start = self.ranks.first(lambda: str(checkpoints[-1]) if checkpoints else None)
         if self.resume:
-            done = checkpoints[-1].name if checkpoints else "the beginning: there is no checkpoint yet"
+            done = Path(start).name if start else "the beginning: there is no checkpoint yet"
             self.notify(f"resuming from {done}")
         try:
-            trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
+            trainer.train(resume_from_checkpoint=start)
         finally:
             self.bar.close()
 
@@ -339,9 +380,25 @@ class Training:
                 **{name: v for name in _PACKAGES if (v := _version(name))},
             },
             "device": _device(arguments),
+            **({"processes": self.ranks.count} if self.ranks.count > 1 else {}),
             "seconds": seconds,
             "started": self.started,
         }
+
+
+def _group_is_formed() -> bool:
+    import torch.distributed as dist
+
+    return dist.is_available() and dist.is_initialized()
+
+
+def _say_nothing(line: str) -> None:
+    """What the other processes have to tell."""
+
+
+def _processes(count: int, now: bool = False) -> str:
+    text = f"{count} process" if count == 1 else f"{count} processes"
+    return f"{'is' if count == 1 else 'are'} {text}" if now else text
 
 
 def _state(checkpoint: Path) -> dict[str, Any]:

@@ -420,6 +420,73 @@ trainer.push_to_hub()
     assert not any(str(tmp_path).encode() in data for data in hub.files(f"ann/bert-{strategy}").values())
 
 
+BERT = """
+import torch
+import dc_graphsam as d
+from huggingface_hub import HfApi
+from pathlib import Path
+from transformers import BertConfig, BertForSequenceClassification
+sizes = dict(vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+texts = [dict(input_ids=torch.arange(5) + i, attention_mask=torch.ones(5).long(), labels=i % 2) for i in range(8)]
+def trainer(out, repo, **options):
+    torch.manual_seed(0)
+    args = d.GraphSAMTrainingArguments(out, max_steps=2, hub_model_id=repo, disable_tqdm=True, report_to="none", use_cpu=True, **options)
+    return d.GraphSAMTrainer(BertForSequenceClassification(BertConfig(**sizes)), args, train_dataset=texts)
+"""
+
+
+def test_no_push_holds_training_arguments_however_it_is_made(ann, hub, tmp_path):
+    """Blocking or not, after save_model, beside the folders of other runs, and where an earlier push has left them."""
+    ann.run(f"""{BERT}
+out = Path({str(tmp_path / "plain")!r})
+t = trainer(str(out), "ann/bert-plain", save_strategy="steps", save_steps=1)
+t.train()
+HfApi().create_repo("ann/bert-plain")
+for path in ("training_args.bin", "run-0/training_args.bin"):
+    HfApi().upload_file(path_or_fileobj=b"from before", path_in_repo=path, repo_id="ann/bert-plain")
+(out / "run-1" / "checkpoint-3").mkdir(parents=True)
+for path in ("run-1/training_args.bin", "run-1/checkpoint-3/optimizer.pt", "run-1/checkpoint-3/training_args.bin"):
+    (out / path).write_bytes(b"of a search")
+t.save_model()
+t.push_to_hub(blocking=True)
+assert (out / "training_args.bin").is_file(), "a push takes nothing from the folder"
+future = t.push_to_hub("in the background", blocking=False, tags="mine")
+t.save_model()
+future.result()
+""")
+    *before, first, second = hub.repo("ann/bert-plain").commits.values()
+    assert "training_args.bin" in before[-1] and "run-0/training_args.bin" in before[-1]
+    for tree in (first, second):
+        assert {"config.json", "model.safetensors", "README.md"} <= set(tree)
+        assert not [path for path in tree if path.endswith((".bin", ".pt", ".pth")) or "checkpoint" in path]
+    assert b"- mine" in hub.files("ann/bert-plain")["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "place"), [("checkpoint", "last-checkpoint"), ("all_checkpoints", "checkpoint-2")]
+)
+def test_pushed_checkpoints_resume_without_training_arguments(ann, hub, tmp_path, strategy, place):
+    repo = f"ann/bert-{strategy.replace('_', '-')}"
+    ann.run(f"""{BERT}
+t = trainer({str(tmp_path / "out")!r}, {repo!r}, save_strategy="steps", save_steps=1, hub_strategy={strategy!r}, push_to_hub=True,
+            hub_always_push=True)
+t.train()
+t.push_to_hub()
+from huggingface_hub import snapshot_download
+got = snapshot_download({repo!r}, local_dir={str(tmp_path / "got")!r})
+again = trainer({str(tmp_path / "again")!r}, {repo!r}, save_strategy="no")
+again.args.max_steps = 4
+again.train(resume_from_checkpoint=got + "/" + {place!r})
+assert again.state.global_step == 4 and again.passes > t.passes
+""")
+    trees = list(hub.repo(repo).commits.values())
+    assert not [path for tree in trees for path in tree if path.endswith("training_args.bin")]
+    assert {
+        f"{place}/{name}" for name in ("optimizer.pt", "scheduler.pt", "trainer_state.json", "model.safetensors")
+    } <= set(trees[-1])
+    assert not [path for tree in trees for path in tree if "/" not in path and path.endswith((".pt", ".pth"))]
+
+
 def corrupt(record, **changes):
     return {key: value for key, value in {**record, **changes}.items() if value is not None}
 

@@ -16,9 +16,14 @@ import numpy as np
 
 from dc_graphsam.data.cache import DATA
 from dc_graphsam.data.deepchem.importing import import_deepchem
-from dc_graphsam.data.deepchem.labels import labels_from_deepchem, labels_to_deepchem
+from dc_graphsam.data.deepchem.labels import (
+    bounds_from_deepchem,
+    bounds_to_deepchem,
+    labels_from_deepchem,
+    labels_to_deepchem,
+)
 from dc_graphsam.data.deepchem.transformers import label_scale, transformer_records, transformers_from_records
-from dc_graphsam.data.featurized import GRAPH_COLUMNS
+from dc_graphsam.data.featurized import BOUND_COLUMNS, GRAPH_COLUMNS
 from dc_graphsam.data.graph_columns import GraphColumns, arrow_lists, numpy_rows
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError, check_choice, check_range
 from dc_graphsam.tasks import DEFAULT_METRIC, TASK_TYPES, TaskSpec
@@ -209,6 +214,9 @@ class _Writer:
         columns: dict[str, Any] = {}
         if labels is not None:
             columns["labels"] = arrow_lists(list(labels[places]), np.float32)
+            sides = [getattr(X[place], "bounds", None) for place in places]
+            if all(side is not None for side in sides):
+                columns.update(self._bounds(np.asarray(y)[places], np.stack(sides)))
             for name, values in (("y", y), ("w", w)):
                 if values is not None:
                     columns[name] = arrow_lists(list(np.asarray(values)[places].reshape(len(places), -1)), values.dtype)
@@ -228,6 +236,14 @@ class _Writer:
                 "accepted: one type in all shards"
             )
         self._stream.write_batch(batch)
+
+    def _bounds(self, y: np.ndarray, sides: np.ndarray) -> dict[str, Any]:
+        """Columns of bounds in label units."""
+        scale = label_scale(self.transformers, self.n_tasks)
+        found = bounds_from_deepchem(y, sides)
+        if scale is not None:
+            found = {name: values * scale[1] + scale[0] for name, values in found.items()}
+        return {name: arrow_lists(list(values), np.float32) for name, values in found.items()}
 
     def close(self) -> None:
         if self._stream is not None:
@@ -291,7 +307,9 @@ def dataset_to_deepchem(
     dataset : datasets.Dataset
         What :func:`dataset_from_deepchem`, :func:`~dc_graphsam.data.load_moleculenet` or
         :func:`~dc_graphsam.data.load_csv` returned (one split), or a view of it. Where it has no ``y``, ``w`` and ``ids`` these are
-        made of ``labels`` (y = 0 and w = 0 where nothing was measured) and ``smiles``.
+        made of ``labels`` (y = 0 and w = 0 where nothing was measured) and ``smiles``. A bound of ``load_csv(…, censored="bounded")``
+        is in y with w = 0, and the attribute ``bounds`` of the graph, int8 [T], says on which side of it the value is (1 above,
+        −1 below): to DeepChem it is like a label that is not measured, models of :mod:`dc_graphsam.dc` learn from it.
     data_dir
         Folder of the ``DiskDataset``; None: a temporary one.
     shard_size
@@ -401,6 +419,10 @@ def _read_shards(dataset: Any, shard_size: int) -> Iterator[tuple[np.ndarray, An
             y, w = (_matrix(columns[name], axes.get(name, 2)) if name in columns else None for name in ("y", "w"))
         elif "labels" in columns and not axes:
             y, w = labels_to_deepchem(_matrix(columns["labels"], 2))
+            if all(name in columns for name in BOUND_COLUMNS):
+                y, sides = bounds_to_deepchem(y, *(_matrix(columns[name], 2) for name in BOUND_COLUMNS))
+                for graph, side in zip(X, sides, strict=True):
+                    graph.bounds = graph.kwargs["bounds"] = side
         else:
             y = w = None
         yield X, y, w, ids

@@ -15,7 +15,7 @@ from dc_graphsam.data.cache import DATA, get_or_build, read_record, table_key
 from dc_graphsam.data.dropped import DroppedRow, summarize_dropped, summarize_ignored
 from dc_graphsam.data.featurized import write_featurized
 from dc_graphsam.data.hub.columns import labels_of
-from dc_graphsam.data.hub.plan import Plan, check_classes, graph_rows, make_plan, task_type_of, texts_of
+from dc_graphsam.data.hub.plan import Plan, bounds_of, check_classes, graph_rows, make_plan, task_type_of, texts_of
 from dc_graphsam.data.hub.rows import ConvertedRows, write_graphs
 from dc_graphsam.data.hub.source import Source, batches, open_source
 from dc_graphsam.data.hub.stream import open_stream
@@ -174,6 +174,7 @@ def _assemble(source: Source, plan: Plan, asked: dict[str, Any], *, num_workers,
             "row": plan.row,
             "type": None if plan.type_is_open else plan.spec.task_type,
             "columns": plan.layout is not None,
+            **({"bounds": True} if plan.has_bounds else {}),
         },
         feature_set=plan.feature_set,
         max_atoms=plan.max_atoms,
@@ -212,7 +213,7 @@ def _write_graphs_of(folder: Path, source: Source, plan: Plan, num_workers, prog
                 yield name, graph_rows(source.name, plan, table, seen)
                 seen += len(table)
 
-    record = write_graphs(folder, source.name, convert())
+    record = write_graphs(folder, source.name, convert(), plan.has_bounds)
     labels = record.pop("labels")
     plan = plan.with_type(task_type_of(labels)) if plan.type_is_open else plan
     check_classes(plan, source.name, labels)
@@ -227,7 +228,7 @@ def _progress(source: Source, show: bool) -> Iterator[tuple[str, Any]]:
 
 def _write_smiles(folder: Path, source: Source, plan: Plan, num_workers, progress) -> dict:
     smiles: list[str] = []
-    labels, problems, stops = [], {}, {}
+    labels, bounds, problems, stops = [], [], {}, {}
     for name, part in source.parts.items():
         for table in batches(part):
             some = texts_of(table, plan.smiles)
@@ -235,11 +236,13 @@ def _write_smiles(folder: Path, source: Source, plan: Plan, num_workers, progres
             problems.update({len(smiles) + place: why for place, why in wrong.items()})
             smiles += some
             labels.append(values)
+            bounds.append(bounds_of(table, plan))
         stops[name] = len(smiles)
     values = np.concatenate(labels)
     plan = plan.with_type(task_type_of(values)) if plan.type_is_open else plan
     check_classes(plan, source.name, values)
-    table = LabelledSmiles(smiles, values, plan.spec.task_names, plan.spec.task_type, problems)
+    both = {name: np.concatenate([part[name] for part in bounds]) for name in bounds[0]}
+    table = LabelledSmiles(smiles, values, plan.spec.task_names, plan.spec.task_type, problems, **both)
     record = write_featurized(
         folder,
         table,

@@ -10,6 +10,7 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET, get_feature_set
 from dc_graphsam.chem.table_feature_sets import categories, is_table_feature_set, one_hot_name, table_name
+from dc_graphsam.data.featurized import BOUND_COLUMNS
 from dc_graphsam.data.hub.columns import (
     NAMES,
     GraphLayout,
@@ -25,7 +26,7 @@ from dc_graphsam.data.tables import TextTable, find_smiles_column
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, MissingColumnError
 from dc_graphsam.tasks import DEFAULT_METRIC, TaskSpec
 
-__all__ = ["Plan", "check_classes", "first_rows", "graph_rows", "make_plan", "task_type_of", "texts_of"]
+__all__ = ["Plan", "bounds_of", "check_classes", "first_rows", "graph_rows", "make_plan", "task_type_of", "texts_of"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Plan:
         Columns with labels.
     spec
         The tasks; its type may still be open.
+    has_bounds
+        Whether there are columns of bounds for labels.
     """
 
     layout: GraphLayout | None
@@ -53,6 +56,7 @@ class Plan:
     metric: str | None
     feature_set: str
     max_atoms: int | None
+    has_bounds: bool = False
 
     def with_type(self, task_type: str) -> Plan:
         metric = self.metric or DEFAULT_METRIC[task_type]
@@ -120,7 +124,8 @@ def make_plan(
         class_names,
     )
     row = "row" if record and "row" in columns else None
-    plan = Plan(layout, smiles, row, tuple(labels), spec, task_type is None, metric, feature_set, max_atoms)
+    has_bounds = bool(record) and not wanted and set(BOUND_COLUMNS) <= set(columns)
+    plan = Plan(layout, smiles, row, tuple(labels), spec, task_type is None, metric, feature_set, max_atoms, has_bounds)
     return plan if task_type is None else plan.with_type(task_type)
 
 
@@ -238,13 +243,20 @@ def graph_rows(source: str, plan: Plan, table: Any, start: int = 0) -> Converted
     labels, problems = labels_of(table, plan.labels, len(plan.spec.task_names))
     graphs, wrong = graph_arrays(table, plan.layout, plan.feature_set, plan.max_atoms)
     problems = {**wrong, **problems}
-    for row in np.flatnonzero(np.isnan(labels).all(axis=1)).tolist():
+    bounds = bounds_of(table, plan)
+    for row in np.flatnonzero(np.isnan(np.hstack([labels, *bounds.values()])).all(axis=1)).tolist():
         problems.setdefault(row, "no label")
     rows = start + np.arange(len(table))
     if plan.row is not None:
         rows = np.asarray(table.column(plan.row).to_pylist(), np.int64)
     graphs = [(place, graph) for place, graph in graphs if place not in problems]
-    return ConvertedRows(graphs, labels, smiles, rows, problems)
+    return ConvertedRows(graphs, labels, smiles, rows, problems, bounds)
+
+
+def bounds_of(table: Any, plan: Plan) -> dict[str, np.ndarray]:
+    """Bounds of labels that are not measured, float [n, T] each; empty for data without."""
+    names = BOUND_COLUMNS if plan.has_bounds else ()
+    return {name: labels_of(table, [name], len(plan.spec.task_names))[0] for name in names}
 
 
 def texts_of(table: Any, column: str | None) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dc_graphsam._version import __version__
 from dc_graphsam.chem import get_feature_set
-from dc_graphsam.data.featurized import GRAPH_COLUMNS
+from dc_graphsam.data.featurized import BOUND_COLUMNS, GRAPH_COLUMNS
 from dc_graphsam.data.hub.card import write_card
 from dc_graphsam.data.hub.source import FORMAT_VERSION, RECORD_FILE, batches
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError
@@ -98,7 +98,7 @@ def save_dataset(
     """Write a data set as a repository on the Hub has it: Parquet files, a card and ``dc_graphsam.json``.
 
     Columns: ``smiles``, ``node_feat`` [N][F], ``edge_index`` [2][2E], ``edge_attr`` [2E][Fe], ``y`` [T] (null = not
-    measured), ``num_nodes``, and ``row``, the number of the row in the table it comes from. Distances follow from the
+    measured), ``lower_bounds`` and ``upper_bounds`` [T] if the data have any, ``num_nodes``, and ``row``, the number of the row in the table it comes from. Distances follow from the
     edges and are not stored.
 
     Parameters
@@ -215,21 +215,29 @@ def _tables(part: Any, spec: TaskSpec, start: int) -> Iterator[Any]:
         )
         index = columns["edge_index"].flatten()
         halves = pa.ListArray.from_arrays(_offsets(np.repeat(edges, 2)), index)
-        labels = np.asarray(columns["labels"].flatten(), np.float32)
+        numbers = {
+            "y" if name == "labels" else name: columns[name] for name in ("labels", *BOUND_COLUMNS) if name in columns
+        }
         yield pa.table(
             {
                 "smiles": columns.get("smiles", pa.array([""] * n)),
                 "node_feat": _nested(columns["node_features"].flatten(), nodes, widths[0]),
                 "edge_index": pa.ListArray.from_arrays(_offsets(np.full(n, 2)), halves),
                 "edge_attr": _nested(columns["edge_features"].flatten(), edges, widths[1]),
-                "y": pa.ListArray.from_arrays(
-                    _offsets(np.full(n, len(labels) // n)), pa.array(labels, mask=np.isnan(labels))
-                ),
+                **{name: _nullable(column, n) for name, column in numbers.items()},
                 "num_nodes": pa.array(nodes.astype(np.int64)),
                 "row": columns.get("row", pa.array(np.arange(seen, seen + n))),
             }
         )
         seen += n
+
+
+def _nullable(column: Any, n: int) -> Any:
+    """Lists of equal length with null for NaN."""
+    import pyarrow as pa
+
+    values = np.asarray(column.flatten(), np.float32)
+    return pa.ListArray.from_arrays(_offsets(np.full(n, len(values) // n)), pa.array(values, mask=np.isnan(values)))
 
 
 def _sizes(column: Any) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ GRAPH_FIELDS = ("num_nodes", "node_features", "edge_index", "edge_features", "di
 _VALUES_PER_BATCH = 1 << 22  # in the longest column of an Arrow batch
 
 
-def stream_schema() -> Any:
+def stream_schema(with_bounds: bool = False) -> Any:
     """Columns of a streamed row: those of a stored one but for ``row``, which a stream does not know."""
-    schema = row_schema()
+    schema = row_schema(with_bounds)
     return schema.remove(schema.get_field_index("row"))
 
 
@@ -42,6 +42,8 @@ class ConvertedRows:
         int64 [n], their numbers in the source.
     problems
         Place of a row → why it is left out.
+    bounds
+        ``lower_bounds`` and ``upper_bounds``, float [n, T] each, or nothing.
     """
 
     graphs: list[tuple[int, dict[str, Any]]]
@@ -49,6 +51,7 @@ class ConvertedRows:
     smiles: list[str]
     rows: np.ndarray
     problems: dict[int, str]
+    bounds: dict[str, np.ndarray] = field(default_factory=dict)
 
     def batches(self) -> Iterator[Any]:
         """Arrow batches of the usable rows, none of which grows too long."""
@@ -73,9 +76,12 @@ class ConvertedRows:
             "row": pa.array(self.rows[places]),
             "num_nodes": pa.array(np.array([graph["num_nodes"] for _, graph in graphs], np.int32)),
         }
+        for name, values in self.bounds.items():
+            columns[name] = _lists(list(values[places]), np.float32)
+        schema = row_schema(bool(self.bounds))
         for name, dtype in zip(GRAPH_FIELDS[1:], (np.float32, np.int32, np.float32, np.uint8), strict=True):
             columns[name] = _lists([graph[name] for _, graph in graphs], dtype)
-        return pa.record_batch([columns[name] for name in row_schema().names], schema=row_schema())
+        return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
 
 def _lists(arrays: list[np.ndarray], dtype: Any) -> Any:
@@ -87,7 +93,9 @@ def _lists(arrays: list[np.ndarray], dtype: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values.astype(dtype, copy=False)))
 
 
-def write_graphs(folder: Path, source: str, converted: Iterable[tuple[str, ConvertedRows]]) -> dict:
+def write_graphs(
+    folder: Path, source: str, converted: Iterable[tuple[str, ConvertedRows]], with_bounds: bool = False
+) -> dict:
     """Write ``folder/data.arrow``.
 
     Parameters
@@ -98,6 +106,8 @@ def write_graphs(folder: Path, source: str, converted: Iterable[tuple[str, Conve
         Name of the table in messages.
     converted
         Split and rows, split after split.
+    with_bounds
+        Whether they have ``lower_bounds`` and ``upper_bounds``.
 
     Returns
     -------
@@ -116,7 +126,7 @@ def write_graphs(folder: Path, source: str, converted: Iterable[tuple[str, Conve
     dropped: list[DroppedRow] = []
     labels: list[np.ndarray] = []
     parts: dict[str, list[int]] = {}
-    with pa.ipc.new_stream(str(folder / DATA), row_schema()) as writer:
+    with pa.ipc.new_stream(str(folder / DATA), row_schema(with_bounds)) as writer:
         for part, some in converted:
             for batch in some.batches():
                 writer.write_batch(batch)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dc_graphsam.data.dropped import summarize_ignored
 from dc_graphsam.data.hub.columns import labels_of
-from dc_graphsam.data.hub.plan import Plan, check_classes, first_rows, graph_rows, task_type_of, texts_of
+from dc_graphsam.data.hub.plan import Plan, bounds_of, check_classes, first_rows, graph_rows, task_type_of, texts_of
 from dc_graphsam.data.hub.rows import GRAPH_FIELDS, ConvertedRows, stream_schema
 from dc_graphsam.data.hub.source import Source
 from dc_graphsam.exceptions import InvalidSmilesError
@@ -30,7 +30,7 @@ def open_stream(source: Source, plan: Plan):
         plan = plan.with_type(task_type_of(labels))
         logger.info("%s: %s, told by its first rows", source.name, plan.spec.task_type)
     convert = _StreamRows(source.name, plan)
-    features = Features.from_arrow_schema(stream_schema())
+    features = Features.from_arrow_schema(stream_schema(plan.has_bounds))
     parts = {}
     for name, part in source.parts.items():
         rows = part.with_format("arrow").map(convert, batched=True, batch_size=_BATCH, features=features)
@@ -54,7 +54,7 @@ class _StreamRows:
         self._warn(rows)
         check_classes(self.plan, self.source, rows.labels)
         batches = [batch.drop_columns("row") for batch in map(pa.Table.from_batches, ([b] for b in rows.batches()))]
-        return pa.concat_tables(batches) if batches else stream_schema().empty_table()
+        return pa.concat_tables(batches) if batches else stream_schema(self.plan.has_bounds).empty_table()
 
     def _from_smiles(self, table: Any) -> ConvertedRows:
         from dc_graphsam.chem import featurize_many
@@ -63,13 +63,15 @@ class _StreamRows:
         plan = self.plan
         smiles = texts_of(table, plan.smiles)
         labels, problems = labels_of(table, plan.labels, len(plan.spec.task_names))
+        bounds = bounds_of(table, plan)
+        unknown = np.isnan(np.hstack([labels, *bounds.values()])).all(axis=1)
         graphs = []
         for row, graph in enumerate(featurize_many(smiles, plan.feature_set, num_workers=0)):
             if isinstance(graph, InvalidSmilesError):
                 problems.setdefault(row, f"SMILES {graph.reason.removeprefix('it ')}")
             elif plan.max_atoms is not None and graph.num_nodes > plan.max_atoms:
                 problems.setdefault(row, f"molecule has more than {plan.max_atoms} atoms")
-            elif np.isnan(labels[row]).all():
+            elif unknown[row]:
                 problems.setdefault(row, "no label")
             if row not in problems:
                 graphs.append((row, {name: getattr(graph, name) for name in GRAPH_FIELDS}))
@@ -79,7 +81,7 @@ class _StreamRows:
             logger.warning(
                 "%s: %s; further ones are ignored without a word", self.source, summarize_ignored(ignored, len(smiles))
             )
-        return ConvertedRows(graphs, labels, smiles, np.arange(len(smiles)), problems)
+        return ConvertedRows(graphs, labels, smiles, np.arange(len(smiles)), problems, bounds)
 
     def _warn(self, rows: ConvertedRows) -> None:
         """The first rows that are left out are named; a stream keeps no list of them."""

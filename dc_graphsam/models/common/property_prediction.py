@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
-from dc_graphsam.exceptions import InvalidShapeError
+from dc_graphsam.exceptions import InvalidArgumentError, InvalidShapeError
 from dc_graphsam.models.common.classes import cross_entropies
 
-__all__ = ["PropertyPredictionOutput", "masked_loss"]
+__all__ = ["PropertyPredictionOutput", "masked_loss", "property_loss", "targets_within"]
 
 
 @dataclass
@@ -38,6 +38,70 @@ class PropertyPredictionOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
     node_states: Tensor | None = None
+
+
+def targets_within(scores: Tensor, targets: Tensor, lower: Tensor | None, upper: Tensor | None) -> Tensor:
+    """Targets with, where only bounds are known, the value within them that is nearest to the score.
+
+    The loss of such an entry is 0 on the right side of its bound, and on the wrong side that of the bound as a value.
+
+    Parameters
+    ----------
+    scores, targets
+        float [B, T]; NaN in ``targets`` where there is no exact value.
+    lower, upper
+        float [B, T] in the units of the targets, NaN = no bound.
+
+    Examples
+    --------
+    >>> nan = float("nan")
+    >>> scores, lower = torch.tensor([[1.0], [3.0], [5.0]]), torch.tensor([[2.0], [2.0], [nan]])
+    >>> targets_within(scores, torch.full((3, 1), nan), lower, None).tolist()
+    [[2.0], [3.0], [nan]]
+    """
+    if lower is None and upper is None:
+        return targets
+    nearest = scores.detach().to(targets.dtype)
+    bounded = torch.zeros_like(targets, dtype=torch.bool)
+    for bound, clip in ((lower, torch.maximum), (upper, torch.minimum)):
+        if bound is not None:
+            known = ~torch.isnan(bound)
+            bounded = bounded | known
+            nearest = torch.where(known, clip(nearest, torch.where(known, bound, 0)), nearest)
+    return torch.where(torch.isnan(targets) & bounded, nearest, targets)
+
+
+def property_loss(
+    config, scores: Tensor, labels: Tensor, lower_bounds: Tensor | None = None, upper_bounds: Tensor | None = None
+) -> Tensor:
+    """Loss of a model with this configuration: standardised labels, bounds where there is no exact value.
+
+    Parameters
+    ----------
+    config
+        With ``loss``, ``task_type``, ``label_mean`` and ``label_std``.
+    scores
+        float [B, T], in standardised units; multiclass: [B, ΣC].
+    labels, lower_bounds, upper_bounds
+        float [B, T] in label units (multiclass: numbers of classes), NaN = none.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are bounds in a classification.
+    """
+    bounds = [lower_bounds, upper_bounds]
+    if config.task_type != "regression" and any(bound is not None for bound in bounds):
+        raise InvalidArgumentError(
+            "the batch has bounds and the model is for classification; accepted: bounds of a regression"
+        )
+    if config.task_type == "multiclass":
+        return masked_loss(config.loss, scores, labels, config.class_counts)
+    mean, std = config.label_mean, config.label_std  # std > 0: bounds stay on their side
+    bounds = [None if bound is None else standardise(bound, mean, std) for bound in bounds]
+    if scores.shape != labels.shape:
+        raise InvalidShapeError("labels", labels.shape, f"{tuple(scores.shape)}, one column per task")
+    return masked_loss(config.loss, scores, targets_within(scores, standardise(labels, mean, std), *bounds))
 
 
 def masked_loss(kind: str, scores: Tensor, targets: Tensor, class_counts: tuple[int, ...] | None = None) -> Tensor:

@@ -17,8 +17,7 @@ from dc_graphsam.models.common.positions import make_position
 from dc_graphsam.models.common.property_prediction import (
     PropertyPredictionOutput,
     in_label_units,
-    masked_loss,
-    standardise,
+    property_loss,
 )
 from dc_graphsam.models.common.readout import make_readout
 from dc_graphsam.models.compt.attention_compt import CoMPTAttention, MoleculeBatch
@@ -302,9 +301,14 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         output_hidden_states: bool | None = None,
         output_attentions: bool | None = None,
         return_dict: bool | None = None,
+        lower_bounds: Tensor | None = None,
+        upper_bounds: Tensor | None = None,
         **ignored,
     ) -> PropertyPredictionOutput | tuple:
         """Logits [B, T] (multiclass: one column per class of each task), and the loss when ``labels`` float [B, T] are given (label units; NaN = not measured).
+
+        ``lower_bounds`` and ``upper_bounds`` float [B, T] are what a regression value without a label is known to be above and
+        below (NaN = nothing): such an entry counts as measured, and its loss is 0 on the right side.
 
         The other arguments are those of :meth:`CoMPTEncoder.forward`.
         """
@@ -319,9 +323,7 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         scores = self.classifier(pooled).to(pooled.dtype)  # [B, T], or one column per class
         loss = None
         if labels is not None:
-            loss = masked_loss(
-                config.loss, scores, standardise(labels, config.label_mean, config.label_std), config.class_counts
-            )
+            loss = property_loss(config, scores, labels, lower_bounds, upper_bounds)
         output = PropertyPredictionOutput(
             loss=loss,
             logits=in_label_units(scores, config.label_mean, config.label_std),

@@ -304,3 +304,23 @@ def test_the_released_settings_of_bbbp(moleculenet_dir, tmp_path):
     assert config.unknown_bond == "as-aromatic" and config.edge_feature_size == 13 and config.hidden_size == 8
     assert run["optimizer"]["lr_schedule"] == "released" and run["dataset"]["split"] == "scaffold"
     assert str(moleculenet_dir) not in (tmp_path / "run" / "run.yaml").read_text()
+
+
+def test_what_becomes_of_bounds_is_a_setting(tmp_path):
+    from dc_graphsam.exceptions import InvalidArgumentError
+    from dc_graphsam.runs.data import load_data, resolve_split
+    from dc_graphsam.runs.settings import RunSettings
+
+    path = tmp_path / "my.csv"
+    path.write_text("smiles,y\n" + "".join(f"{'C' * n},{'>' if n % 2 else ''}{n}.5\n" for n in range(1, 21)))
+    for censored, rows in ((None, 10), ("drop", 10), ("exact", 20), ("bounded", 20)):
+        flat = {"data": str(path), "target": ["y"], **({"censored": censored} if censored else {})}
+        settings = RunSettings.from_flat(flat)
+        data = load_data(resolve_split(settings))
+        assert sum(map(len, data.values())) == rows
+        assert ("lower_bounds" in data["train"].column_names) == (censored == "bounded")
+        assert ("censored" in settings.flat()) == (censored in ("exact", "bounded"))
+    with pytest.raises(InvalidArgumentError, match="censored is 'all'; accepted: 'drop', 'exact', 'bounded'"):
+        RunSettings(data=str(path), censored="all")
+    with pytest.raises(InvalidArgumentError, match="the built-in data set 'freewilson' has no bounds"):
+        load_data(resolve_split(RunSettings(dataset="freewilson", censored="exact")))
