@@ -18,6 +18,7 @@ __all__ = [
     "InvalidShapeError",
     "MissingColumnError",
     "MissingDataError",
+    "MissingPackageError",
     "RunFolderError",
     "check_choice",
     "check_range",
@@ -75,6 +76,10 @@ class MissingColumnError(DCGraphSAMError):
 
 class MissingDataError(DCGraphSAMError):
     """A data file is not there and cannot be downloaded."""
+
+
+class MissingPackageError(DCGraphSAMError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
 
 
 class FeatureSetError(DCGraphSAMError):

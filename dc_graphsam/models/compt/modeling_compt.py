@@ -230,6 +230,15 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
             )
         if node_mask is None:
             node_mask = torch.ones(node_features.shape[:2], dtype=torch.bool, device=node_features.device)
+        if not torch.jit.is_tracing():  # there, sizes are tensors
+            (size, atoms), edges = node_features.shape[:2], edge_features.shape[1]
+            for name, tensor, shape in (
+                ("node_mask", node_mask, (size, atoms)),
+                ("edge_index", edge_index, (size, 2, edges)),
+                ("distance", distance, (size, atoms, atoms)),
+            ):
+                if tensor.shape != shape:
+                    raise InvalidShapeError(name, tensor.shape, f"{shape}, as node_features and edge_features say")
         return node_features, node_mask, edge_index, edge_features, distance
 
     def encode(
