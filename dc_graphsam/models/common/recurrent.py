@@ -312,11 +312,8 @@ class BidirectionalGRU(nn.Module):
         """States [B, L, d] of one direction, from x [B, L, d]; what follows the end of a sequence has no meaning."""
         names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
         weights = [getattr(self, name + suffix) for name in names]
-        if not torch.compiler.is_compiling():
+        if torch.jit.is_tracing():
             return torch.gru(x, h0.unsqueeze(0), weights, True, 1, 0.0, False, False, True)[0]
-        # torch.export takes torch.gru apart step by step, and fixes the number of steps; a scan keeps it open.
-        from torch._higher_order_ops.scan import scan
-
         w_ih, w_hh, b_ih, b_hh = weights
 
         def step(h: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
@@ -327,5 +324,14 @@ class BidirectionalGRU(nn.Module):
             h = (1 - z) * n + z * h
             return h, h.clone()
 
-        gates = nn.functional.linear(x, w_ih, b_ih)
-        return scan(step, h0, gates.transpose(0, 1))[1].transpose(0, 1)
+        gates = nn.functional.linear(x, w_ih, b_ih).transpose(0, 1)
+        if torch.compiler.is_compiling():
+            # torch.export takes torch.gru apart step by step, and fixes the number of steps; a scan keeps it open.
+            from torch._higher_order_ops.scan import scan
+
+            return scan(step, h0, gates)[1].transpose(0, 1)
+        states = []  # torch.gru has no rule for vmap over its weights
+        for now in gates.unbind(0):
+            h0, state = step(h0, now)
+            states.append(state)
+        return torch.stack(states, 1)
