@@ -21,7 +21,7 @@ _DGL_LATER = (
     "there is none for this Python, use 3.10 or 3.11; models compute the same numbers without it, with "
     "message_engine='torch'"
 )
-_EXTRAS = {"optuna": "hpo", "gradio": "demo"}
+_EXTRAS = {"optuna": "hpo", "gradio": "demo", "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx"}
 
 
 def is_installed(package: str) -> bool:

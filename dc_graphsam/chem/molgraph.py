@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dc_graphsam.chem.dgl_graph import check_dgl_graph
 from dc_graphsam.chem.distance import shortest_paths
 from dc_graphsam.chem.feature_sets import DEFAULT_FEATURE_SET, FEATURE_SETS, get_feature_set
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, InvalidShapeError
@@ -174,11 +175,17 @@ class MolGraph:
             With edges in pairs of opposite directions. ``dgl.unbatch`` a batch first.
         smiles, feature_set
             Override the attributes of the graph, which ``dgl.batch`` and ``dgl.unbatch`` drop.
+
+        Raises
+        ------
+        InvalidArgumentError
+            It is a batch, or not a molecule, see :func:`~dc_graphsam.chem.dgl_graph.check_dgl_graph`.
         """
         if graph.batch_size != 1:
             raise InvalidArgumentError(
                 f"graph is a batch of {graph.batch_size} graphs; accepted: one graph. Use dgl.unbatch first"
             )
+        check_dgl_graph(graph)
         source, target = graph.edges(order="eid")
         return cls._from_arrays(
             smiles if smiles is not None else getattr(graph, "smiles", None),

@@ -14,7 +14,7 @@ from dc_graphsam.cli.options import RUN_FIELDS
 from dc_graphsam.cli.settings import merge, read_config, read_words
 from dc_graphsam.cli.values import UsageError
 
-__all__ = ["datasets", "demo", "evaluate", "predict", "publish", "train"]
+__all__ = ["datasets", "demo", "evaluate", "export", "predict", "publish", "train"]
 
 _CONTROL = tuple(field.name for field in RUN_FIELDS.values() if field.group == "control")
 DEMO: dict[str, Any] = {
@@ -197,6 +197,26 @@ def predict(arguments: Namespace, _: list[str], debug: bool) -> int:
     names = ", ".join(done.columns[:4]) + (", …" if len(done.columns) > 4 else "")
     result(f"{done.rows:,} rows{before} → {arguments.output}  (columns {names}; {speed:,.0f} molecules/s)")
     return 1 if nothing else 0
+
+
+def export(arguments: Namespace, _: list[str], debug: bool) -> int:
+    use_console(debug)
+    from dc_graphsam.hub.publish import fetch_run
+    from dc_graphsam.predict.export import export_model
+    from dc_graphsam.predict.loading import load_run
+
+    run = load_run(fetch_run(arguments.model))
+    done = export_model(
+        run.model, arguments.output, arguments.format, opset=arguments.opset, overwrite=arguments.overwrite
+    )
+    kind = done.format if done.opset is None else f"{done.format}, opset {done.opset}"
+    sizes = ", ".join(f"{molecules} × {atoms}" for molecules, atoms in done.batches)
+    result(
+        f"{done.path}  ({kind}, {done.path.stat().st_size:,} bytes)\n"
+        f"largest difference from the model: {done.difference:.1e}, on batches of {sizes} (molecules × atoms); largest logit "
+        f"{done.scale:.3g}"
+    )
+    return 0
 
 
 def publish(arguments: Namespace, _: list[str], debug: bool) -> int:

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train a model on a data set and write a run folder",
     "evaluate": "metrics of a trained model, on its own test split or other data",
     "predict": "predictions for a table of SMILES, of any length",
+    "export": "write a trained model as one file for other runtimes: ONNX and others",
     "publish": "push a run, with its card, to the Hugging Face Hub",
     "datasets": "list the built-in data sets, or look a data set through before training on it",
     "demo": "train on the data set that comes along, in about two minutes",
@@ -29,6 +30,7 @@ _EXAMPLES = {
     ),
     "evaluate": ("dc-graphsam evaluate --model runs/bbbp", "dc-graphsam evaluate --model runs/mine --data new.csv"),
     "predict": ("dc-graphsam predict --model runs/bbbp --input my.csv --output predicted.csv",),
+    "export": ("dc-graphsam export --model runs/bbbp --format onnx --output bbbp.onnx",),
     "publish": (
         "dc-graphsam publish runs/bbbp --repo me/compt-bbbp --dry-run",
         "dc-graphsam publish runs/bbbp-0 --repo me/compt-bbbp --with runs/bbbp-1 runs/bbbp-adam-0 runs/bbbp-adam-1",
@@ -40,6 +42,7 @@ _EXAMPLES = {
     ),
     "demo": ("dc-graphsam demo",),
 }
+EXPORT_FORMATS = ("onnx", "torchscript", "torch-export")
 PARTS = ("train", "validation", "test", "all")
 
 
@@ -97,6 +100,7 @@ def build_parser() -> tuple[_Parser, dict[str, _Parser]]:
         _add_training(parsers[name], name)
     _add_evaluate(parsers["evaluate"])
     _add_predict(parsers["predict"])
+    _add_export(parsers["export"])
     _add_publish(parsers["publish"])
     _add_datasets(parsers["datasets"])
     return parser, parsers
@@ -155,6 +159,16 @@ def _add_predict(parser: _Parser) -> None:
     parser.add_argument(
         "--device", type=_one_of("device", ("auto", "cpu", "cuda")), default="auto", help="auto, cpu or cuda"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that is there")
+
+
+def _add_export(parser: _Parser) -> None:
+    parser.add_argument("--model", required=True, metavar="RUN", help="run folder, or owner/name of a published one")
+    parser.add_argument("--output", required=True, metavar="FILE", help="file to write")
+    parser.add_argument(
+        "--format", type=_one_of("format", EXPORT_FORMATS), default="onnx", help=f"{', '.join(EXPORT_FORMATS)} (onnx)"
+    )
+    parser.add_argument("--opset", type=_whole, metavar="N", help="of ONNX, at least 18; by default torch's own")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dc_graphsam.chem.dgl_graph import check_dgl_graph
 from dc_graphsam.exceptions import InvalidArgumentError
 
 __all__ = ["batch_from_graph"]
@@ -32,11 +33,13 @@ def batch_from_graph(graph) -> dict[str, Tensor]:
     Raises
     ------
     InvalidArgumentError
-        A feature is missing.
+        A feature is missing, or the graph is not molecules with both directions of every bond, see
+        :func:`~dc_graphsam.chem.dgl_graph.check_dgl_graph`.
     """
     for data, key in ((graph.ndata, NODE_KEY), (graph.edata, EDGE_KEY)):
         if key not in data:
             raise InvalidArgumentError(f"graph has no {key!r}; it has: {', '.join(map(repr, data)) or 'no features'}")
+    check_dgl_graph(graph)
     nodes, edges = graph.ndata[NODE_KEY], graph.edata[EDGE_KEY]
     device = nodes.device
     node_counts = graph.batch_num_nodes().to(device).long()  # [B]

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dc_graphsam.exceptions import check_choice
+from dc_graphsam.models.kernels.binding import in_the_open
 from dc_graphsam.optional import is_installed, require
 
 __all__ = ["ENGINES", "BondGraph", "dgl_is_available", "edge_sum", "u_mul_e_sum"]
@@ -43,11 +44,14 @@ class BondGraph:
         int64 [E], node numbers in the packed batch.
     num_nodes
         Number n of nodes.
+    real
+        bool [E]; the other edges only fill up a table, and carry the value 0. ``None``: all are real.
     """
 
     source: Tensor
     target: Tensor
     num_nodes: int
+    real: Tensor | None = None
     _orders: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
     _dgl: object = field(default=None, repr=False)
 
@@ -65,7 +69,14 @@ class BondGraph:
 
     def degree(self, dtype: torch.dtype) -> Tensor:
         """Number of in-edges of each node, [n]."""
+        if self.real is not None:
+            real = self.real.to(dtype)
+            return real.new_zeros(self.num_nodes).index_add(0, self.target, real)
         return torch.bincount(self.target, minlength=self.num_nodes).to(dtype)
+
+    def clear(self, values: Tensor) -> Tensor:
+        """Edge values [E, h] with 0 for edges that are not real."""
+        return values if self.real is None else torch.where(self.real.unsqueeze(1), values, 0)
 
     def to_dgl(self):
         """The same edges as a ``dgl.DGLGraph`` (made once)."""
@@ -115,10 +126,10 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
     [30.0, 2.0]
     """
     check_choice("message_engine", engine, ENGINES)
+    if not in_the_open():
+        return torch.zeros_like(v).index_add(0, graph.target, v.index_select(0, graph.source) * w.unsqueeze(-1))
     if engine == "dgl":
         return _dgl_u_mul_e_sum(graph, v, w)
-    if torch.compiler.is_compiling():
-        return torch.zeros_like(v).index_add(0, graph.target, v[graph.source] * w.unsqueeze(-1))
     return _UMulESum.apply(v, w, graph)
 
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.models.common.message_passing import BondGraph
-from dc_graphsam.models.common.packing import Packing
+from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.plain import weight_dtype
 
 __all__ = ["IndexPosition", "LaplacianPosition", "RandomWalkPosition", "make_position"]
 
@@ -40,6 +41,9 @@ class IndexPosition(nn.Module):
             ids = torch.arange(1, packing.shape[1] + 1, device=packing.mask.device).expand(packing.shape)
         else:
             ids = position_ids
+        if isinstance(packing, PaddedPacking):
+            ids = torch.where(packing.mask, ids, 0)  # an atom past the table stops the look-up, not this function
+            return self.table(packing.pack(ids.clamp(max=self.rows) if self.overflow == "last" else ids))
         ids = packing.pack(ids)
         if self.overflow == "last":
             ids = ids.clamp(max=self.rows)
@@ -59,7 +63,7 @@ class RandomWalkPosition(nn.Module):
         self.map = nn.Linear(WALK_STEPS, size)
 
     def forward(self, packing: Packing, graph: BondGraph, position_ids: Tensor | None = None) -> Tensor:
-        adjacency = _adjacency(packing, graph, self.map.weight.dtype)  # [B, N, N]
+        adjacency = _adjacency(packing, graph, weight_dtype(self.map, torch.float32))  # [B, N, N]
         walk = adjacency / adjacency.sum(-1, keepdim=True).clamp(min=1)
         power, diagonals = walk, []
         for _ in range(WALK_STEPS):
@@ -79,6 +83,11 @@ class LaplacianPosition(nn.Module):
         self.map = nn.Linear(EIGENVECTORS, size)
 
     def forward(self, packing: Packing, graph: BondGraph, position_ids: Tensor | None = None) -> Tensor:
+        if isinstance(packing, PaddedPacking):
+            raise InvalidArgumentError(
+                "position is 'laplacian', whose eigenvectors are found one molecule at a time: such a model cannot be traced, "
+                "exported or mapped by torch.func; accepted: position 'index', 'rwse' or 'none'"
+            )
         adjacency = _adjacency(packing, graph, torch.float64)
         batch, width = packing.shape
         vectors = adjacency.new_zeros(batch, width, EIGENVECTORS)
@@ -95,7 +104,7 @@ class LaplacianPosition(nn.Module):
         else:
             largest = vectors.abs().argmax(1, keepdim=True)
             sign = torch.where(vectors.gather(1, largest) < 0, -1, 1)
-        return self.map(packing.pack((vectors * sign).to(self.map.weight.dtype)))
+        return self.map(packing.pack((vectors * sign).to(weight_dtype(self.map, torch.float32))))
 
 
 def _adjacency(packing: Packing, graph: BondGraph, dtype: torch.dtype) -> Tensor:
@@ -103,7 +112,10 @@ def _adjacency(packing: Packing, graph: BondGraph, dtype: torch.dtype) -> Tensor
     molecule = packing.molecule.index_select(0, graph.target)
     offset = packing.starts.index_select(0, molecule)
     adjacency = torch.zeros(batch, width, width, device=packing.mask.device, dtype=dtype)
-    adjacency[molecule, graph.target - offset, graph.source - offset] = 1
+    place = (molecule, graph.target - offset, graph.source - offset)
+    if graph.real is not None:
+        return adjacency.index_put(place, graph.real.to(dtype), accumulate=True).clamp(max=1)
+    adjacency[place] = 1
     return adjacency
 
 

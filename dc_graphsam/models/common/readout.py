@@ -6,18 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from dc_graphsam.exceptions import InvalidArgumentError
-from dc_graphsam.models.common.layers import bias_mish
-from dc_graphsam.models.common.packing import Packing
+from dc_graphsam.models.common.layers import bias_mish, mish
+from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.plain import is_plain, is_plain_linear
 from dc_graphsam.models.common.recurrent import BidirectionalGRU
 from dc_graphsam.models.kernels.binding import usable
 from dc_graphsam.models.kernels.gru import FusedReadout
 
 __all__ = ["AttentionReadout", "GRUReadout", "SumReadout", "make_readout"]
-
-
-def sum_by(x: Tensor, group: Tensor, size: int) -> Tensor:
-    """Sum of rows by group: [n, d] → [size, d]."""
-    return x.new_zeros(size, x.shape[1]).index_add(0, group, x)
 
 
 class GRUReadout(nn.Module):
@@ -48,33 +44,45 @@ class GRUReadout(nn.Module):
 
     def forward(self, x: Tensor, packing: Packing, want_states: bool = False) -> tuple[Tensor, Tensor | None]:
         """Vectors z [B, d] and, if wanted, states m [n, d] of the atoms, from atom states x [n, d]."""
-        if not (want_states or self.released) and usable(x, self.bias):
-            return FusedReadout.apply(x, self.bias, *self._weights(), packing.for_kernels), None
+        if not (want_states or self.released) and is_plain(self.gru, BidirectionalGRU) and is_plain_linear(self.linear):
+            weights = self._weights()
+            if usable(x, *weights):
+                return FusedReadout.apply(x, *weights, packing.for_kernels), None
         atoms = packing
         if self.released:
             x, packing = self._padded(x, packing)
         start = packing.pad(bias_mish(x, self.bias), float("-inf")).max(dim=1).values  # [B, d]
         forward, backward = self.gru(x, start, packing.order)
-        size = x.shape[1]
-        weight = self.linear.weight
-        states = nn.functional.linear(forward, weight[:, :size]) + nn.functional.linear(backward, weight[:, size:])
-        states = bias_mish(states.to(x.dtype), self.linear.bias)  # packed order
+        states = self._project(forward, backward)  # in the order of the recurrent layer
         lengths = atoms.lengths.unsqueeze(1).to(x.dtype)
-        pooled = sum_by(states, packing.order.sequence, packing.shape[0]) / lengths
-        ordered = torch.empty_like(states).index_copy(0, packing.order.forward, states)
+        pooled = packing.order.sum(states, packing.shape[0]) / lengths
+        ordered = packing.order.restore(states)
         if self.released:
             ordered = atoms.pack(packing.pad(ordered)[:, : atoms.shape[1]])
         return pooled, ordered
+
+    def _project(self, forward: Tensor, backward: Tensor) -> Tensor:
+        """mish(W_r[→h; ←h] + b_r)"""
+        size, dtype = forward.shape[1], forward.dtype
+        if not is_plain_linear(self.linear):
+            return mish(self.linear(torch.cat((forward, backward), 1)).to(dtype))
+        weight = self.linear.weight
+        states = nn.functional.linear(forward, weight[:, :size]) + nn.functional.linear(backward, weight[:, size:])
+        return bias_mish(states.to(dtype), self.linear.bias)
 
     def _weights(self) -> list[Tensor]:
         names = [
             name + end for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") for end in ("_l0", "_l0_reverse")
         ]
-        return [*(getattr(self.gru, name) for name in names), self.linear.weight, self.linear.bias]
+        return [self.bias, *(getattr(self.gru, name) for name in names), self.linear.weight, self.linear.bias]
 
     def _padded(self, x: Tensor, packing: Packing) -> tuple[Tensor, Packing]:
         batch, width = packing.shape
         rows = width if self.pad_to is None else self.pad_to
+        if isinstance(packing, PaddedPacking):
+            grid = packing.pad(x)  # padding by a negative number cuts off
+            grid = grid if self.pad_to is None else nn.functional.pad(grid, (0, 0, 0, rows - width))
+            return grid.flatten(0, 1), PaddedPacking(torch.ones_like(grid[..., 0], dtype=torch.bool), None)
         if rows < width and bool(packing.mask[:, rows:].any()):
             raise InvalidArgumentError(
                 f"a molecule has {int(packing.lengths.max())} atoms; accepted: at most pad_to ({rows})"
@@ -93,7 +101,7 @@ class SumReadout(nn.Module):
         self.mean = mean
 
     def forward(self, x: Tensor, packing: Packing, want_states: bool = False) -> tuple[Tensor, Tensor]:
-        pooled = sum_by(x, packing.molecule, packing.shape[0])
+        pooled = packing.sum(x)
         if self.mean:
             pooled = pooled / packing.lengths.unsqueeze(1).to(x.dtype)
         return pooled, x
@@ -108,7 +116,7 @@ class AttentionReadout(nn.Module):
 
     def forward(self, x: Tensor, packing: Packing, want_states: bool = False) -> tuple[Tensor, Tensor]:
         scores = packing.pad(self.score(x).to(x.dtype), float("-inf")).softmax(dim=1)  # [B, N, 1]
-        return sum_by(x * packing.pack(scores), packing.molecule, packing.shape[0]), x
+        return packing.sum(x * packing.pack(scores)), x
 
 
 def make_readout(kind: str, size: int, pad_to: int | None = None) -> nn.Module:

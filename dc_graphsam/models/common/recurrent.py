@@ -16,7 +16,12 @@ from torch.autograd.function import once_differentiable
 from dc_graphsam.models.kernels.binding import usable
 from dc_graphsam.models.kernels.gru import FusedGRU
 
-__all__ = ["BidirectionalGRU", "PackedOrder"]
+__all__ = ["BidirectionalGRU", "PackedOrder", "PaddedOrder", "sum_by"]
+
+
+def sum_by(x: Tensor, group: Tensor, size: int) -> Tensor:
+    """Sum of rows by group: [n, d] → [size, d]."""
+    return x.new_zeros(size, x.shape[1]).index_add(0, group, x)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,45 @@ class PackedOrder:
             by_length=by_length,
             step_sizes=running.sum(1).tolist(),
         )
+
+    def sum(self, x: Tensor, size: int) -> Tensor:
+        """Sum of the packed rows of each sequence, [n, d] → [size, d]."""
+        return sum_by(x, self.sequence, size)
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Packed rows in sequence-major order again."""
+        return torch.empty_like(x).index_copy(0, self.forward, x)
+
+
+@dataclass(frozen=True)
+class PaddedOrder:
+    """Ragged sequences as they lie in a padded grid, row after row: what takes the place of :class:`PackedOrder` where no shape
+    may depend on a value.
+
+    Attributes
+    ----------
+    mask
+        bool [B, L], true for elements, which come first.
+    """
+
+    mask: Tensor
+
+    def grid(self, x: Tensor) -> Tensor:
+        """[B·L, …] → [B, L, …]"""
+        return x.reshape(*self.mask.shape, *x.shape[1:])
+
+    def sum(self, x: Tensor, size: int) -> Tensor:
+        """Sum of the rows of each sequence, [B·L, d] → [B, d]."""
+        return torch.where(self.mask.unsqueeze(-1), self.grid(x), 0).sum(1)
+
+    def restore(self, x: Tensor) -> Tensor:
+        return x
+
+    def turned(self) -> Tensor:
+        """int64 [B, L, 1], the place of each element when its sequence is read from the last; 0 for padding."""
+        length = self.mask.sum(1, keepdim=True)
+        steps = torch.arange(self.mask.shape[1], device=self.mask.device)
+        return (length - 1 - steps).clamp(min=0).unsqueeze(-1)
 
 
 class _PackedGRU(torch.autograd.Function):
@@ -225,7 +269,7 @@ class BidirectionalGRU(nn.Module):
     def _both(self, name: str) -> Tensor:
         return torch.stack((getattr(self, name), getattr(self, name + "_reverse")))
 
-    def forward(self, x: Tensor, h0: Tensor, order: PackedOrder) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, h0: Tensor, order: PackedOrder | PaddedOrder) -> tuple[Tensor, Tensor]:
         """Run both directions.
 
         Parameters
@@ -242,6 +286,8 @@ class BidirectionalGRU(nn.Module):
         (forward, backward)
             States [n, d] each, both in the packed row order of the *forward* direction.
         """
+        if isinstance(order, PaddedOrder):
+            return self._padded(x, h0, order)
         both = torch.stack((x.index_select(0, order.forward), x.index_select(0, order.backward)))  # [2, n, d]
         low = _matmul_dtype(x)
         weight, bias = self._both("weight_ih_l0").transpose(1, 2), self._both("bias_ih_l0").unsqueeze(1)
@@ -254,3 +300,38 @@ class BidirectionalGRU(nn.Module):
         packed = FusedGRU if usable(*recurrent[:4]) else _PackedGRU
         hidden = packed.apply(*recurrent)
         return hidden[0], hidden[1].index_select(0, order.backward_of_forward)
+
+    def _padded(self, x: Tensor, h0: Tensor, order: PaddedOrder) -> tuple[Tensor, Tensor]:
+        grid, turned = order.grid(x), order.turned()
+        turned = turned.expand(grid.shape)
+        forward = self._one_way(grid, h0, "")
+        backward = self._one_way(grid.gather(1, turned), h0, "_reverse").gather(1, turned)
+        return forward.reshape(x.shape), backward.reshape(x.shape)
+
+    def _one_way(self, x: Tensor, h0: Tensor, suffix: str) -> Tensor:
+        """States [B, L, d] of one direction, from x [B, L, d]; what follows the end of a sequence has no meaning."""
+        names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+        weights = [getattr(self, name + suffix) for name in names]
+        if torch.jit.is_tracing():
+            return torch.gru(x, h0.unsqueeze(0), weights, True, 1, 0.0, False, False, True)[0]
+        w_ih, w_hh, b_ih, b_hh = weights
+
+        def step(h: Tensor, gates: Tensor) -> tuple[Tensor, Tensor]:
+            r, z, n = gates.chunk(3, -1)
+            hr, hz, hn = nn.functional.linear(h, w_hh, b_hh).chunk(3, -1)
+            z = (z + hz).sigmoid()
+            n = (n + (r + hr).sigmoid() * hn).tanh()
+            h = (1 - z) * n + z * h
+            return h, h.clone()
+
+        gates = nn.functional.linear(x, w_ih, b_ih).transpose(0, 1)
+        if torch.compiler.is_compiling():
+            # torch.export takes torch.gru apart step by step, and fixes the number of steps; a scan keeps it open.
+            from torch._higher_order_ops.scan import scan
+
+            return scan(step, h0, gates)[1].transpose(0, 1)
+        states = []  # torch.gru has no rule for vmap over its weights
+        for now in gates.unbind(0):
+            h0, state = step(h0, now)
+            states.append(state)
+        return torch.stack(states, 1)

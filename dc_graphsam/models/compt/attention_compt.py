@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from dc_graphsam.models.common.layers import mish
 from dc_graphsam.models.common.message_passing import BondGraph, edge_sum, u_mul_e_sum
-from dc_graphsam.models.common.packing import Packing
+from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.plain import is_plain_linear
 from dc_graphsam.models.kernels.layer import KernelBatch
 
 __all__ = ["CoMPTAttention", "MoleculeBatch"]
@@ -59,9 +60,7 @@ class MoleculeBatch:
         distance, dtype = self.given_distance, self.bonds.dtype
         if distance.is_floating_point():
             return distance.to(dtype)
-        lengths = torch.arange(OTHER_FRAGMENT + 1, device=distance.device, dtype=dtype)
-        lengths[OTHER_FRAGMENT] = _FAR
-        return lengths[distance.long()]
+        return distance.to(dtype).masked_fill(distance == OTHER_FRAGMENT, _FAR)
 
     @cached_property
     def pairs(self) -> Tensor:
@@ -72,9 +71,32 @@ class MoleculeBatch:
         return (molecule * width + self.graph.target - offset) * width + self.graph.source - offset
 
     @cached_property
+    def bond_kinds(self) -> tuple[Tensor, Tensor]:
+        """The rows of bond features there are, the 0 of a pair without a bond first, [U + 1, F]; and which each edge has, [E].
+
+        In molecules U is about ten. Where the rows are themselves to be differentiated, or no shape may depend on a value, each
+        edge has a row of its own.
+        """
+        bonds = self.bonds
+        none = bonds.new_zeros(1, bonds.shape[1])
+        if self.graph.real is not None or bonds.requires_grad or not bonds.numel():
+            return torch.cat((none, bonds)), torch.arange(1, bonds.shape[0] + 1, device=bonds.device)
+        rows, kind = torch.unique(bonds, dim=0, return_inverse=True)
+        return torch.cat((none, rows)), kind + 1
+
+    def on_pairs(self, grid: Tensor, values: Tensor) -> Tensor:
+        """A flat grid of all pairs [B·N·N, m] with the values [E, m] of the bonds in it."""
+        if self.graph.real is None:
+            return grid.index_copy(0, self.pairs, values)
+        return grid.index_add(0, self.pairs, self.graph.clear(values - grid.index_select(0, self.pairs)))
+
+    @cached_property
     def for_kernels(self) -> KernelBatch | None:
         """The layout for the fused kernels; ``None`` where they do not read it (distances that are not bytes)."""
-        if self.given_distance.dtype != torch.uint8:
+        if self.given_distance.dtype != torch.uint8 or isinstance(self.packing, PaddedPacking):
+            return None
+        tensors = (self.given_distance, self.bonds, self.graph.source, self.graph.target)
+        if any(type(tensor) is not Tensor or tensor.device.type != "cpu" for tensor in tensors):
             return None
         end = self.packing.lengths.sum().unsqueeze(0)
         edges = torch.tensor([self.graph.num_edges])
@@ -104,7 +126,7 @@ class MoleculeBatch:
         """From a padded batch, see the batch contract in :class:`dc_graphsam.data.MoleculeCollator`."""
         packing = Packing.from_mask(node_mask)
         graph, present = packing.bond_graph(edge_index)
-        bonds = edge_features.flatten(0, 1).index_select(0, present).to(dtype)
+        bonds = packing.edge_rows(edge_features, present).to(dtype)
         return cls(packing, graph, bonds, distance)
 
 
@@ -148,7 +170,7 @@ class CoMPTAttention(nn.Module):
     def distance_kernel(self, batch: MoleculeBatch) -> Tensor:
         """K [B, N, N]: exp(−λD), or its softmax over j; 0 for padded j."""
         decayed = self.distance_decay * batch.distance
-        absent = None if batch.packing.rows is None else ~batch.packing.mask.unsqueeze(1)  # [B, 1, N]
+        absent = None if batch.packing.absent is None else batch.packing.absent.unsqueeze(1)  # [B, 1, N]
         if self.kernel == "softmax":
             logits = -decayed if absent is None else (-decayed).masked_fill(absent, float("-inf"))
             return logits.softmax(-1)
@@ -156,7 +178,7 @@ class CoMPTAttention(nn.Module):
         return kernel if absent is None else kernel.masked_fill(absent, 0)
 
     def forward(
-        self, x: Tensor, edge_embedding: nn.Linear, batch: MoleculeBatch, edges: Tensor | None, want_attention: bool
+        self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch, edges: Tensor | None, want_attention: bool
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """New atom states, edge states for the next layer (dense form only), and A [B, h, N, N] if asked for."""
         if self.form == "dense":
@@ -164,6 +186,11 @@ class CoMPTAttention(nn.Module):
         else:
             y, attention = self._factored(x, edge_embedding, batch, want_attention)
         return mish(self.output(y).to(x.dtype)), edges, attention
+
+    def foldable(self, edge_embedding: nn.Module) -> bool:
+        """Whether query, key and edge embedding are plain layers of one dtype, whose weights may be multiplied beforehand."""
+        layers = (self.query, self.key, edge_embedding)
+        return is_plain_linear(*layers) and len({layer.weight.dtype for layer in layers}) == 1
 
     def fold(self, edge_embedding: nn.Linear) -> tuple[Tensor, Tensor]:
         """The map from x̂ to the scores of the F bond features in one, [h·F, d] and [h·F], so that q is never formed."""
@@ -174,16 +201,33 @@ class CoMPTAttention(nn.Module):
             fold = torch.bmm(bond_keys.transpose(1, 2), self.query.weight.view(h, k, d)).flatten(0, 1)
             return fold, torch.einsum("hkf,hk->hf", bond_keys, self.query.bias.view(h, k)).flatten()
 
-    def bond_scores(self, x: Tensor, edge_embedding: nn.Linear, batch: MoleculeBatch) -> Tensor:
+    def bond_scores(self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch) -> Tensor:
         """b_ij = q_i·(s/√k) W_k W_e f_ij for every edge (j → i), float [E, h]."""
         h = self.heads
+        if not self.foldable(edge_embedding):
+            return self._scores_of_calls(x, edge_embedding, batch)
         fold, offset = self.fold(edge_embedding)
         scores = nn.functional.linear(x, fold.to(x.dtype), offset.to(x.dtype)).to(x.dtype)  # [n, h·F]
-        of_target = scores.index_select(0, batch.graph.target).view(batch.graph.num_edges, h, batch.bonds.shape[1])
-        return torch.linalg.vecdot(of_target, batch.bonds.unsqueeze(1))
+        of_target = scores.index_select(0, batch.graph.target).view(-1, h, batch.bonds.shape[1])
+        return batch.graph.clear(torch.linalg.vecdot(of_target, batch.bonds.unsqueeze(1)))
+
+    def _scores_of_calls(self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch) -> Tensor:
+        """b_ij = q_i·(κ_ij − κ₀)/√k with q, κ from the layers as they are, κ₀ the key of a pair without a bond.
+
+        Exact for any layers that work row by row: all pairs without a bond share κ₀, and a term q_i·κ₀ that does not depend
+        on j cancels in the softmax. Each row of bond features goes through the layers once a batch, so that with random
+        layers (the dropout of an adapter) equal bonds share their key.
+        """
+        h, k = self.heads, self.head_size
+        rows, kind = batch.bond_kinds
+        q = self.query(x).to(x.dtype)
+        keys = self.key(edge_embedding(rows).to(x.dtype) * math.sqrt(h * k)).to(x.dtype)  # κ, [U + 1, d]
+        keys = (keys - keys[:1]) / math.sqrt(k)
+        of_target = q.index_select(0, batch.graph.target).view(-1, h, k)
+        return batch.graph.clear(torch.linalg.vecdot(of_target, keys.index_select(0, kind).view(-1, h, k)))
 
     def _factored(
-        self, x: Tensor, edge_embedding: nn.Linear, batch: MoleculeBatch, want_attention: bool
+        self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch, want_attention: bool
     ) -> tuple[Tensor, Tensor | None]:
         n, d = x.shape
         h, k = self.heads, self.head_size
@@ -194,7 +238,7 @@ class CoMPTAttention(nn.Module):
         highest = highest.scatter_reduce(0, graph.target.unsqueeze(1).expand(-1, h), b.detach(), "amax")
         w0 = torch.exp(-highest)  # weight of a pair without a bond, [n, h]
         w = torch.exp(b - highest.index_select(0, graph.target))
-        z = torch.addcmul(edge_sum(graph, w), batch.unbonded, w0)  # Z_i·e^{−m_i}, [n, h]
+        z = torch.addcmul(edge_sum(graph, graph.clear(w)), batch.unbonded, w0)  # Z_i·e^{−m_i}, [n, h]
 
         kernel = self.distance_kernel(batch)  # [B, N, N]
         if want_attention:
@@ -204,7 +248,7 @@ class CoMPTAttention(nn.Module):
         everyone = packing.pack(torch.bmm(doubled, packing.pad(v)).to(x.dtype)).view(n, h, k)
         on_bond = kernel.flatten().index_select(0, batch.pairs).unsqueeze(1)  # K_ij of bonds, [E, 1]
         excess = (w - w0.index_select(0, graph.target)) / z.index_select(0, graph.target)
-        bond_weight = excess * (2 * on_bond)  # [E, h]
+        bond_weight = graph.clear(excess * (2 * on_bond))  # [E, h]
         bonded = u_mul_e_sum(graph, v.view(n, h, k), self.dropout(bond_weight), self.engine)
         y = torch.addcmul(bonded, everyone, (w0 / z).unsqueeze(-1)).reshape(n, d)
         return y, attention if want_attention else None
@@ -214,7 +258,7 @@ class CoMPTAttention(nn.Module):
         size, width = batch.packing.shape
         probability = batch.packing.pad(p0).transpose(1, 2).unsqueeze(-1).expand(-1, -1, -1, width)
         flat = probability.permute(0, 2, 3, 1).reshape(size * width * width, -1)
-        flat = flat.index_copy(0, batch.pairs, p).view(size, width, width, -1).permute(0, 3, 1, 2)
+        flat = batch.on_pairs(flat, p).view(size, width, width, -1).permute(0, 3, 1, 2)
         both = 2 * flat - torch.diag_embed(flat.diagonal(dim1=2, dim2=3))
         return both * kernel.unsqueeze(1)
 

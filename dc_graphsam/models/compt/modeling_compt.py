@@ -11,8 +11,10 @@ from transformers.modeling_outputs import BaseModelOutput
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, InvalidShapeError
 from dc_graphsam.models.common.graph_input import batch_from_graph
 from dc_graphsam.models.common.initialization import initialize
-from dc_graphsam.models.common.layers import activation_function, make_norm, mish
+from dc_graphsam.models.common.layers import LayerNorm, ScaleNorm, activation_function, make_norm, mish
 from dc_graphsam.models.common.loading import CheckedPreTrainedModel
+from dc_graphsam.models.common.packing import Packing
+from dc_graphsam.models.common.plain import is_plain, is_plain_linear, weight_dtype
 from dc_graphsam.models.common.positions import make_position
 from dc_graphsam.models.common.property_prediction import (
     PropertyPredictionOutput,
@@ -55,27 +57,36 @@ class CoMPTLayer(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, edge_embedding: nn.Linear, batch: MoleculeBatch, edges: Tensor | None, want: bool):
-        if not want and self._fusable(x, batch):
+    def forward(self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch, edges: Tensor | None, want: bool):
+        if not want and self._fusable(x, edge_embedding, batch):
             return self._fused(x, edge_embedding, batch), edges, None
         x = self.dropout(self.norm(x))
         a, edges, attention = self.attention(x, edge_embedding, batch, edges, want)
         x1 = x + self.dropout(self.norm(a))
         return x + x1 + self.dropout(self.norm(self.feed_forward(x1))), edges, attention
 
-    def _fusable(self, x: Tensor, batch: MoleculeBatch) -> bool:
-        """Whether the kernels know this layer: factored form, one dense map, mish, no dropout now, λ ≥ 0."""
+    def _fusable(self, x: Tensor, edge_embedding: nn.Module, batch: MoleculeBatch) -> bool:
+        """Whether the kernels know this layer: factored form, one dense map, mish, no dropout now, λ ≥ 0, and plain parts."""
         attention, dense = self.attention, self.feed_forward
         return (
-            attention.form == "factored"
+            is_plain(attention, CoMPTAttention)
+            and is_plain(dense, FeedForward)
+            and attention.form == "factored"
             and attention.engine == "auto"
             and len(dense.linears) == 1
             and dense.last is mish
-            and not (self.training and self.dropout.p > 0)
-            and usable(x, self.norm.weight, attention.value.weight, dense.linears[0].weight)
+            and all(_is_idle(dropout) for dropout in (self.dropout, attention.dropout, dense.dropout))
+            and (is_plain(self.norm, LayerNorm) or is_plain(self.norm, ScaleNorm))
+            and self._are_usable(x, attention.query, attention.key, attention.value, attention.output, edge_embedding)
             and batch.for_kernels is not None
             and float(attention.distance_decay.detach()) >= 0
         )
+
+    def _are_usable(self, x: Tensor, *linears: nn.Module) -> bool:
+        linears = (*linears, self.feed_forward.linears[0])
+        if not is_plain_linear(*linears):
+            return False
+        return usable(x, self.norm.weight, *(part for layer in linears for part in (layer.weight, layer.bias)))
 
     def _fused(self, x: Tensor, edge_embedding: nn.Linear, batch: MoleculeBatch) -> Tensor:
         attention, dense = self.attention, self.feed_forward.linears[0]
@@ -91,6 +102,10 @@ class CoMPTLayer(nn.Module):
             attention.heads,
             (self.norm.is_layer_norm, self.norm.eps, attention.kernel == "softmax"),
         )
+
+
+def _is_idle(dropout: nn.Module) -> bool:
+    return is_plain(dropout, nn.Dropout) and not (dropout.training and dropout.p > 0)
 
 
 class CoMPTPreTrainedModel(CheckedPreTrainedModel):
@@ -214,6 +229,15 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
             )
         if node_mask is None:
             node_mask = torch.ones(node_features.shape[:2], dtype=torch.bool, device=node_features.device)
+        if not torch.jit.is_tracing():  # there, sizes are tensors
+            (size, atoms), edges = node_features.shape[:2], edge_features.shape[1]
+            for name, tensor, shape in (
+                ("node_mask", node_mask, (size, atoms)),
+                ("edge_index", edge_index, (size, 2, edges)),
+                ("distance", distance, (size, atoms, atoms)),
+            ):
+                if tensor.shape != shape:
+                    raise InvalidShapeError(name, tensor.shape, f"{shape}, as node_features and edge_features say")
         return node_features, node_mask, edge_index, edge_features, distance
 
     def encode(
@@ -222,7 +246,7 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
         """Packed atom states [n, d] after the last norm, the batch layout, and what was asked for along the way."""
         config = self.config
         scale = math.sqrt(config.hidden_size)
-        dtype = self.node_embedding.weight.dtype
+        dtype = weight_dtype(self.node_embedding, self.layers[0].attention.raw_lambda.dtype)
         want_states = config.output_hidden_states if want_states is None else want_states
         want_attentions = config.output_attentions if want_attentions is None else want_attentions
         batch = MoleculeBatch.build(node_mask, edge_index, edge_features, distance, dtype)
@@ -247,7 +271,7 @@ class CoMPTEncoder(CoMPTPreTrainedModel):
         """e_ij = s·(W_e f_ij + b_e) for all pairs, [B, N, N, d]; features of pairs without a bond are 0."""
         size, width = batch.packing.shape
         features = batch.bonds.new_zeros(size * width * width, batch.bonds.shape[1])
-        features = features.index_copy(0, batch.pairs, batch.bonds).view(size, width, width, -1)
+        features = batch.on_pairs(features, batch.bonds).view(size, width, width, -1)
         return self.dropout(self.edge_embedding(features).to(batch.bonds.dtype)) * math.sqrt(self.config.hidden_size)
 
 
@@ -314,10 +338,13 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
         """
         config = self.config
         tensors = self.encoder.gather_inputs(node_features, node_mask, edge_index, edge_features, distance, graph)
-        x, batch, hidden_states, attentions = self.encoder.encode(
-            *tensors, position_ids, output_hidden_states, output_attentions
-        )
-        pooled, states = self.readout(x, batch.packing, want_states=hidden_states is not None)
+        wanted = (position_ids, output_hidden_states, output_attentions)
+        if is_plain(self.encoder, CoMPTEncoder):
+            x, batch, hidden_states, attentions = self.encoder.encode(*tensors, *wanted)
+            packing = batch.packing
+        else:
+            x, packing, hidden_states, attentions = self._call_encoder(tensors, *wanted)
+        pooled, states = self.readout(x, packing, want_states=hidden_states is not None)
         for layer in self.head:
             pooled = layer(pooled)
         scores = self.classifier(pooled).to(pooled.dtype)  # [B, T], or one column per class
@@ -329,9 +356,21 @@ class CoMPTForPropertyPrediction(CoMPTPreTrainedModel):
             logits=in_label_units(scores, config.label_mean, config.label_std),
             hidden_states=hidden_states,
             attentions=attentions,
-            node_states=batch.packing.pad(states) if hidden_states else None,
+            node_states=packing.pad(states) if hidden_states else None,
         )
         return output.to_tuple() if return_dict is False else output
+
+    def _call_encoder(self, tensors, position_ids, want_states, want_attentions):
+        """What ``encode`` gives, by way of the encoder's own call, with which its hooks run."""
+        names = ("node_features", "node_mask", "edge_index", "edge_features", "distance")
+        output = self.encoder(
+            **dict(zip(names, tensors, strict=True)),
+            position_ids=position_ids,
+            output_hidden_states=want_states,
+            output_attentions=want_attentions,
+        )
+        packing = Packing.from_mask(tensors[1])
+        return packing.pack(output.last_hidden_state), packing, output.hidden_states, output.attentions
 
     @classmethod
     def from_released(cls, state_dict: dict[str, Tensor], **hparams) -> CoMPTForPropertyPrediction:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from dc_graphsam.native import Library, load
 
-__all__ = ["Batch", "call", "library", "lower", "product_dtype", "usable"]
+__all__ = ["Batch", "call", "in_the_open", "library", "lower", "product_dtype", "usable"]
 
 SOURCE = Path(__file__).with_name("compt.c")
 _P, _I, _F = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -51,9 +52,28 @@ def library() -> Library | None:
     return load(SOURCE, SIGNATURES)
 
 
+def in_the_open() -> bool:
+    """Whether operations are carried out as they come, seen by nobody but autograd.
+
+    Not so in compilation, tracing and export, under a transform of ``torch.func`` (``vmap``, ``grad``, ``jvp``), in forward-mode
+    differentiation, and where a mode (fake tensors, ``make_fx``, a counter of operations) listens: what a kernel or a
+    hand-written backward pass does would be missed there.
+
+    >>> in_the_open(), torch.func.vmap(lambda x: x * in_the_open())(torch.ones(1))
+    (True, tensor([0.]))
+    """
+    return not (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._len_torch_dispatch_stack() > 0
+        or forward_ad._current_level >= 0
+    )
+
+
 def usable(*tensors: Tensor) -> bool:
-    """Whether the kernels can work on these tensors now: plain float32 tensors on the CPU, no tracing, no float16."""
-    if torch.compiler.is_compiling() or product_dtype() not in (None, torch.bfloat16):
+    """Whether the kernels can work on these tensors now: plain float32 tensors on the CPU, :func:`in_the_open`, no float16."""
+    if not in_the_open() or product_dtype() not in (None, torch.bfloat16):
         return False
     for tensor in tensors:
         if tensor.dtype != torch.float32 or tensor.device.type != "cpu" or type(tensor) not in (Tensor, nn.Parameter):
