@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import re
 
+from dc_graphsam.catalogue import METHODS, NETWORKS
+
 __all__ = ["GREATER_IS_BETTER", "NAMES", "TITLES", "md", "number"]
 
 TITLES = {"roc_auc": "ROC-AUC", "prc_auc": "PRC-AUC", "rmse": "RMSE", "mae": "MAE", "r2": "R²"}
 GREATER_IS_BETTER = ("roc_auc", "prc_auc", "r2")
-NAMES = {
-    "compt": "CoMPT",
-    "grover": "GROVER",
-    "graphsam": "GraphSAM",
-    "sam": "SAM",
-    "asam": "ASAM",
-    "sam-one": "SAM-ON",
-    "looksam": "LookSAM",
-    "ae-sam": "AE-SAM",
-    "rst": "RST",
-    "esam": "ESAM",
-    "momentum-sam": "MomentumSAM",
-}
+NAMES = {entry.name: entry.title for entry in (*NETWORKS.values(), *METHODS.values()) if entry.title}
 
 
 def md(text: str) -> str:

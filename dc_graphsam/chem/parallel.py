@@ -119,7 +119,7 @@ def iter_featurized(
 def _iterate(
     chunks: list[list[Any]], feature_set: str, num_workers: int, progress: bool, start_method: str | None
 ) -> Iterator[MolGraph | InvalidSmilesError]:
-    from tqdm.auto import tqdm
+    from dc_graphsam.progress import progress_bar
 
     if num_workers <= 1:
         results = map(read_chunk, chunks)
@@ -127,7 +127,7 @@ def _iterate(
         results = _in_processes(chunks, num_workers, start_method)
     features = get_feature_set(feature_set)
     invalid = 0
-    with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
+    with progress_bar(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
         for chunk, result in zip(chunks, results, strict=True):
             graphs = expand_chunk(result, features).split(chunk)
             if result.errors:

@@ -12,25 +12,17 @@ from __future__ import annotations
 import os
 
 from dc_graphsam._lazy import exports
+from dc_graphsam.catalogue import METHODS
 
 os.environ.setdefault("DGLBACKEND", "pytorch")  # else DGL, which DeepChem's graph models load, says that it assumes so
 
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
-        "AESAMOptimizer": ".optimizers",
-        "ASAMOptimizer": ".optimizers",
+        **{f"{method.cls}Optimizer": ".optimizers" for method in METHODS.values() if method.cls},
         "CoMPTModel": ".compt",
-        "ESAMOptimizer": ".optimizers",
-        "GraphSAMOptimizer": ".optimizers",
         "GraphTransformerFeaturizer": ".featurizer",
         "GraphTransformerModel": ".graph_model",
-        "LookSAMOptimizer": ".optimizers",
-        "MomentumSAMOptimizer": ".optimizers",
-        "RSTOptimizer": ".optimizers",
-        "SAMOneOptimizer": ".optimizers",
-        "SAMOptimizer": ".optimizers",
-        "SAMkOptimizer": ".optimizers",
         "SharpnessAwareOptimizerRecipe": ".optimizers",
         "SharpnessAwareTraining": ".sharpness",
         "drop_failed": ".graphs",

@@ -100,9 +100,9 @@ class MoleculePredictor:
     ) -> Iterator[dict[str, Any]]:
         bar = None
         if progress:
-            from tqdm.auto import tqdm
+            from dc_graphsam.progress import progress_bar
 
-            bar = tqdm(total=total, unit=" mol")
+            bar = progress_bar(total=total, unit=" mol")
         try:
             while chunk := list(islice(smiles, piece)):
                 yield from self.predict(chunk, batch_size)

@@ -318,9 +318,11 @@ class _Progress:
         self.summary = summary
         self.bar = None
         if show:
-            from tqdm.auto import tqdm
+            from dc_graphsam.progress import progress_bar
 
-            self.bar = tqdm(total=table.estimate_rows(), initial=summary.rows, unit=" mol", smoothing=0.1, leave=False)
+            self.bar = progress_bar(
+                total=table.estimate_rows(), initial=summary.rows, unit=" mol", smoothing=0.1, leave=False
+            )
 
     def update(self, rows: int) -> None:
         if self.bar is not None:
