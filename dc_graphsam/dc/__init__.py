@@ -12,13 +12,14 @@ from __future__ import annotations
 import os
 
 from dc_graphsam._lazy import exports
-from dc_graphsam.catalogue import METHODS
+from dc_graphsam.catalogue import METHODS, NETWORKS
 
 os.environ.setdefault("DGLBACKEND", "pytorch")  # else DGL, which DeepChem's graph models load, says that it assumes so
 
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
+        **{f"{network.title}Model": ".made" for network in NETWORKS.values()},
         **{f"{method.cls}Optimizer": ".optimizers" for method in METHODS.values() if method.cls},
         "CoMPTModel": ".compt",
         "GraphTransformerFeaturizer": ".featurizer",

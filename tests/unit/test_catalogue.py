@@ -97,3 +97,23 @@ print(json.dumps(["OtherConfig" in dir(dc_graphsam.models), dc_graphsam.models.a
 """
     )
     assert found == [True, "OtherEncoder", True, "Other"]
+
+
+def test_deepchem_knows_what_is_entered():
+    """A recipe and a ``TorchModel`` that nobody wrote down, from the catalogue alone; they can be pickled and trained."""
+    pytest.importorskip("deepchem")
+    found = fresh(
+        NEW_METHOD
+        + """
+import json, pickle
+from dc_graphsam.dc import GraphTransformerFeaturizer, HalfOptimizer, made
+import deepchem as dc
+recipe = pickle.loads(pickle.dumps(HalfOptimizer(rho=0.1)))
+X = GraphTransformerFeaturizer().featurize(["CCO", "CCN", "c1ccccc1", "CC(=O)O"])
+model = made.CoMPTModel(n_tasks=1, mode="regression", hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                        max_position_embeddings=64, optimizer=recipe)
+model.fit(dc.data.NumpyDataset(X, [[1.0], [2.0], [3.0], [4.0]]), nb_epoch=2)
+print(json.dumps([type(recipe).__name__, model.passes, made.CoMPTModel.__module__, made.CoMPTModel is made.CoMPTModel]))
+"""
+    )
+    assert found == ["HalfOptimizer", 4, "dc_graphsam.dc.made", True]
