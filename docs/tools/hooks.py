@@ -189,7 +189,7 @@ def on_page_content(content, page, config, files):
 def _math(tex: str, display: bool) -> str:
     tex = tex.strip()
     if display and re.search(r"&|\\\\", re.sub(r"\\begin\{(\w+)\}.*?\\end\{\1\}", "", tex, flags=re.S)):
-        tex = rf"\begin{{aligned}}{tex}\end{{aligned}}"
+        tex = rf"\begin{{split}}{tex}\end{{split}}"
     # latex2mathml draws a hat as a caret that MathML places badly when it is not told to stretch
     math = convert(tex, display="block" if display else "inline").replace("&#x0005E;", "&#x002C6;")
     return f'<div class="equation">{math}</div>' if display else math

@@ -9,6 +9,8 @@ from importlib import import_module
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc|obj):`(~?)([^`<]+?)(?:\s*<([^>]+)>)?`")
+# "a, b : type" and what is said of them: griffe would give both the type and the default of the first.
+_TOGETHER = re.compile(r"^((?:\*{0,2}\w+, )+\*{0,2}\w+)( : .*)?\n((?:[ ]{4}.*(?:\n|$)|\n(?=[ ]{4}))+)", re.M)
 _TABLE = re.compile(r"^([ ]*)(=+(?:[ ]+=+)+)\n(?:([^\n]*)\n\1\2\n)?(.*?)\n\1\2$", re.M | re.S)
 
 
@@ -21,7 +23,15 @@ def to_markdown(text: str) -> str:
     text = _equations(_TABLE.sub(_table, text))
     text = re.sub(r":math:`([^`]+)`", r"$\1$", text)
     text = _ROLE.sub(_link, text)
+    text = _TOGETHER.sub(_apart, text)
     return re.sub(r"::$", ":", text, flags=re.M)
+
+
+def _apart(match: re.Match) -> str:
+    names, kind, said = match.groups()
+    return "".join(f"{name}{kind or ''}\n{said.rstrip()}\n" for name in names.split(", ")) + "\n" * said.count(
+        "\n\n", -2
+    )
 
 
 def _link(match: re.Match) -> str:
