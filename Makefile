@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v[:2] < (3, 12) else "Python 3.10 or 3.11 is needed, this is %d.%d: make demo PYTHON=python3.11" % v[:2])'
@@ -25,5 +25,9 @@ test: $(STAMP)
 lint: $(STAMP)
 	@$(BIN)/python -m pytest -q tests/unit/test_style.py
 
+docs: $(STAMP)
+	@$(BIN)/python -m mkdocs build --strict --quiet
+	@echo "site/index.html"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

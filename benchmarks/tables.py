@@ -1,7 +1,7 @@
-"""The tables of the README, from the files under results/.
+"""The tables of docs/measured.md and the one of the README, from the files under results/.
 
-python benchmarks/tables.py            rewrite the README's section
-python benchmarks/tables.py --check    exit with 1 if it is out of date
+python benchmarks/tables.py            rewrite both
+python benchmarks/tables.py --check    exit with 1 if one is out of date
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- measured: begin (written by benchmarks/tables.py) -->"
 END = "<!-- measured: end -->"
+METRICS = {"roc_auc": "ROC-AUC ↑", "rmse": "RMSE ↓", "mae": "MAE ↓"}
 
 
 def load(name: str) -> dict | None:
@@ -55,7 +56,7 @@ def accuracy(result: dict) -> str:
         for method in sorted(methods, key=list(names).index):
             row = methods[method]
             spread = "" if row["standard_deviation"] is None else f" ± {row['standard_deviation']:.3f}"
-            metric = {"roc_auc": "ROC-AUC ↑", "rmse": "RMSE ↓", "mae": "MAE ↓"}[row["metric"]]
+            metric = METRICS[row["metric"]]
             lines.append(
                 f"| {dataset} | {metric} | {names[method]} | {row['mean']:.3f}{spread} | {row['runs']} | {row['epochs']} |"
             )
@@ -128,19 +129,60 @@ SECTIONS = {
 
 
 def section() -> str:
+    """Everything."""
     parts = [make(result) for name, make in SECTIONS.items() if (result := load(name)) is not None]
     return "\n\n".join(parts)
 
 
+def summary() -> str:
+    """What a newcomer wants to know: speed, and whether it is worth it."""
+    speed, accurate = load("throughput"), load("accuracy")
+    lines = [
+        "| what | Adam | GraphSAM | program |",
+        "|---|---|---|---|",
+    ]
+    if speed is not None:
+        for precision, rows in speed["training"].items():
+            adam, ours = rows["adam"], rows["graphsam"]
+            lines.append(
+                f"| training, {precision}, graphs/s | {adam['median']:.0f} | {ours['median']:.0f} ({ours['of_adam']:.2f} of Adam's) "
+                "| `benchmarks/throughput.py` |"
+            )
+    for dataset, methods in (accurate or {"results": {}})["results"].items():
+        if methods.get("graphsam", {}).get("runs", 0) > 1:
+            cells = [
+                f"{methods[name]['mean']:.3f} ± {methods[name]['standard_deviation']:.3f}"
+                for name in ("adam", "graphsam")
+            ]
+            metric, runs = METRICS[methods["graphsam"]["metric"]], methods["graphsam"]["runs"]
+            lines.append(
+                f"| {dataset}, test {metric}, {runs} seeds | {cells[0]} | {cells[1]} | `benchmarks/hub_cards.py` |"
+            )
+    where = ""
+    if speed is not None:
+        machine = speed["machine"]
+        where = f"CoMPT at the released settings; speed on {machine['threads']} cores ({machine['processor']}). "
+    return (
+        "\n".join(lines)
+        + f"\n\n{where}All figures, other methods, other data sets: [docs/measured.md](docs/measured.md)."
+    )
+
+
+PAGES = {ROOT / "README.md": summary, ROOT / "docs" / "measured.md": section}
+
+
 def main() -> int:
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    new = f"{before}{BEGIN}\n\n{section()}\n\n{END}{after}"
-    if "--check" in sys.argv:
-        return int(new != text)
-    README.write_text(new)
-    return 0
+    late = []
+    for path, make in PAGES.items():
+        text = path.read_text()
+        before, rest = text.split(BEGIN)
+        after = rest.split(END)[1]
+        new = f"{before}{BEGIN}\n\n{make()}\n\n{END}{after}"
+        if new != text:
+            late.append(path)
+            if "--check" not in sys.argv:
+                path.write_text(new)
+    return int(bool(late) and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

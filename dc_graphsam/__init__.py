@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from dc_graphsam._lazy import exports
 from dc_graphsam._version import __version__
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.hf.auto_register import register_when_loaded
+from dc_graphsam.progress import silence_note_on_widgets
 
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
+        **{cls: ".models" for network in NETWORKS.values() for cls in network.classes},
         "AutoModelForPropertyPrediction": ".models",
-        "CoMPTConfig": ".models",
-        "CoMPTEncoder": ".models",
-        "CoMPTForPropertyPrediction": ".models",
         "GraphSAM": ".optim",
         "GraphSAMTrainer": ".hf",
         "GraphSAMTrainingArguments": ".hf",
@@ -34,4 +34,5 @@ __all__, __getattr__, __dir__ = exports(
 __all__ += ["__version__"]
 
 
+silence_note_on_widgets()
 register_when_loaded()  # into transformers' auto classes, without importing transformers

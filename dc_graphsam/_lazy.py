@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-__all__ = ["exports"]
+__all__ = ["HOMES", "exports"]
+
+#: package → public name → module that defines it, of every package that has been imported
+HOMES: dict[str, dict[str, str]] = {}
 
 
 def exports(package: str, home: Mapping[str, str]) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
@@ -31,5 +34,6 @@ def exports(package: str, home: Mapping[str, str]) -> tuple[list[str], Callable[
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(home[name], package), name)
 
+    HOMES[package] = {name: f"{package}{module}" if module[0] == "." else module for name, module in home.items()}
     names = sorted(home)
     return names, load, lambda: names

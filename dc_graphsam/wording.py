@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dc_graphsam.catalogue import METHODS, NETWORKS
+
 __all__ = ["GREATER_IS_BETTER", "NAMES", "TITLES", "md", "number"]
 
 TITLES = {
@@ -18,19 +20,7 @@ TITLES = {
     "f1_macro": "macro F1",
 }
 GREATER_IS_BETTER = ("roc_auc", "prc_auc", "r2", "roc_auc_ovr", "balanced_accuracy", "accuracy", "f1_macro")
-NAMES = {
-    "compt": "CoMPT",
-    "grover": "GROVER",
-    "graphsam": "GraphSAM",
-    "sam": "SAM",
-    "asam": "ASAM",
-    "sam-one": "SAM-ON",
-    "looksam": "LookSAM",
-    "ae-sam": "AE-SAM",
-    "rst": "RST",
-    "esam": "ESAM",
-    "momentum-sam": "MomentumSAM",
-}
+NAMES = {entry.name: entry.title for entry in (*NETWORKS.values(), *METHODS.values()) if entry.title}
 
 
 def md(text: str) -> str:

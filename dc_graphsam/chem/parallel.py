@@ -132,13 +132,13 @@ def _iterate(
     progress: bool,
     start_method: str | None,
 ) -> Iterator[MolGraph | InvalidSmilesError]:
-    from tqdm.auto import tqdm
+    from dc_graphsam.progress import progress_bar
 
     features = get_feature_set(feature_set)
     work = partial(read_chunk, chirality=features.has_chirality, atom_order=atom_order)
     results = _results(work, chunks, num_workers, start_method)
     invalid = 0
-    with tqdm(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
+    with progress_bar(total=sum(map(len, chunks)), desc="featurizing", unit=" mol", disable=not progress) as bar:
         for chunk, result in zip(chunks, results, strict=True):
             graphs = expand_chunk(result, features).split(chunk)
             if result.errors:

@@ -9,6 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from dc_graphsam.catalogue import METHODS, NETWORKS
 from dc_graphsam.cli.console import metric_table, result, say, text_table, use_console
 from dc_graphsam.cli.options import RUN_FIELDS
 from dc_graphsam.cli.settings import merge, read_config, read_words
@@ -26,19 +27,6 @@ DEMO: dict[str, Any] = {
     "learning_rate": 1e-3,
     "output": "runs/demo",
 }
-_METHODS = {
-    "graphsam": "GraphSAM",
-    "sam": "SAM",
-    "asam": "ASAM",
-    "sam-one": "SAM-ON",
-    "sam-k": "SAM-k",
-    "looksam": "LookSAM",
-    "ae-sam": "AE-SAM",
-    "rst": "RST",
-    "esam": "ESAM",
-    "momentum-sam": "MomentumSAM",
-}
-_MODELS = {"compt": "CoMPT"}
 _BASELINES = {"mean": "predict the mean", "random_forest": "random forest"}
 
 
@@ -111,8 +99,8 @@ def _free_folder(name: str) -> str:
 def _show(done) -> None:
     """The table of experience: baselines first, the model last, then where things are."""
     metrics, settings = done.metrics, done.settings
-    name = _MODELS.get(settings.model, settings.model)
-    method = _METHODS.get(settings.optimizer)
+    name = NETWORKS[settings.model].title
+    method = METHODS[settings.optimizer].title
     from dc_graphsam.metrics.classes import CLASS_METRICS
 
     titles = dict(_BASELINES)

@@ -13,6 +13,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from dc_graphsam.catalogue import NETWORKS
+
 __all__ = ["Field", "model_fields", "training_fields"]
 
 _PARAMETERS = re.compile(r"^(\w+(?:, \w+)*)(?: : .*)?\n((?:    .*\n?)+)", re.MULTILINE)
@@ -63,8 +65,12 @@ class Field:
 
 @lru_cache(maxsize=1)
 def model_fields() -> dict[str, Field]:
-    """Fields of ``CoMPTConfig``."""
-    return {f.name: f for f in _read(*_find("models", "CoMPTConfig"), "model")}
+    """Fields of the networks' configurations; of a name that several have, those of the first."""
+    fields: dict[str, Field] = {}
+    for network in NETWORKS.values():
+        for f in _read(*_find("models", network.classes[0]), "model"):
+            fields.setdefault(f.name, f)
+    return fields
 
 
 @lru_cache(maxsize=1)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dc_graphsam.catalogue import METHODS, NETWORKS
 from dc_graphsam.cli.fields import Field
 
 __all__ = ["ALIASES", "MODELS", "OPTIMIZERS", "RUN_FIELDS", "SET_BY_RUN", "TABLE_OPTIONS", "TASK_TYPES"]
 
-MODELS = ("compt",)
-OPTIMIZERS = (
-    *("graphsam", "sam", "asam", "sam-one", "sam-k", "looksam", "ae-sam", "rst", "esam", "momentum-sam"),
-    *("none", "adam"),
-)
+MODELS = tuple(NETWORKS)
+OPTIMIZERS = (*(name for name in METHODS if name != "none"), "none", "adam")
 SPLITS = ("random", "scaffold", "kfold")
 TASK_TYPES = ("regression", "classification", "multiclass")
 METRICS = ("roc_auc", "prc_auc", "rmse", "mae", "roc_auc_ovr", "balanced_accuracy", "accuracy", "f1_macro")

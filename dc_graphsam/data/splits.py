@@ -299,12 +299,13 @@ def scaffold_groups(smiles: Sequence[str], progress: bool = False) -> np.ndarray
     """
     from rdkit import Chem, rdBase
     from rdkit.Chem.Scaffolds.MurckoScaffold import GetScaffoldForMol
-    from tqdm.auto import tqdm
+
+    from dc_graphsam.progress import progress_bar
 
     numbers: dict[str, int] = {}
     groups = np.empty(len(smiles), np.int32)
     with rdBase.BlockLogs():
-        for i, text in enumerate(tqdm(smiles, "scaffolds", unit=" mol", disable=not progress)):
+        for i, text in enumerate(progress_bar(smiles, "scaffolds", unit=" mol", disable=not progress)):
             molecule = Chem.MolFromSmiles(text)
             # "?" begins no SMILES, so that the key of an unreadable molecule is no other's scaffold
             key = (

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from dc_graphsam._lazy import exports
+from dc_graphsam.catalogue import METHODS, NETWORKS
 from dc_graphsam.exceptions import MissingPackageError
 from dc_graphsam.optional import how_to_get, is_installed
 
@@ -24,19 +25,11 @@ os.environ.setdefault("DGLBACKEND", "pytorch")  # else DGL, which DeepChem's gra
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
-        "AESAMOptimizer": ".optimizers",
-        "ASAMOptimizer": ".optimizers",
+        **{f"{network.title}Model": ".made" for network in NETWORKS.values()},
+        **{f"{method.cls}Optimizer": ".optimizers" for method in METHODS.values() if method.cls},
         "CoMPTModel": ".compt",
-        "ESAMOptimizer": ".optimizers",
-        "GraphSAMOptimizer": ".optimizers",
         "GraphTransformerFeaturizer": ".featurizer",
         "GraphTransformerModel": ".graph_model",
-        "LookSAMOptimizer": ".optimizers",
-        "MomentumSAMOptimizer": ".optimizers",
-        "RSTOptimizer": ".optimizers",
-        "SAMOneOptimizer": ".optimizers",
-        "SAMOptimizer": ".optimizers",
-        "SAMkOptimizer": ".optimizers",
         "SharpnessAwareOptimizerRecipe": ".optimizers",
         "SharpnessAwareTraining": ".sharpness",
         "drop_failed": ".graphs",

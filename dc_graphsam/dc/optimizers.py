@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from dc_graphsam.catalogue import METHODS
 from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.exceptions import InvalidArgumentError, check_range
 
@@ -233,3 +234,16 @@ class MomentumSAMOptimizer(SharpnessAwareOptimizerRecipe):
     """Perturbation along the momentum of the base optimizer, one pass per step: :class:`dc_graphsam.optim.MomentumSAM`."""
 
     method = "momentum-sam"
+
+
+def __getattr__(name: str) -> type[SharpnessAwareOptimizerRecipe]:
+    """The recipe of a method in the catalogue that needs no words of its own."""
+    for method in METHODS.values():
+        if method.cls and name == f"{method.cls}Optimizer":
+            doc = f"{method.title}: :class:`dc_graphsam.optim.{method.cls}`."
+            made = type(
+                name, (SharpnessAwareOptimizerRecipe,), {"method": method.name, "__doc__": doc, "__module__": __name__}
+            )
+            globals()[name] = made  # once: it can be pickled
+            return made
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from dc_graphsam.catalogue import METHODS, NETWORKS
 from dc_graphsam.data.deepchem.importing import import_deepchem
 
 __all__ = ["register"]
@@ -30,15 +31,15 @@ def register() -> list[str]:
     >>> dc.models.CoMPTModel.__module__
     'dc_graphsam.dc.compt'
     """
-    from dc_graphsam.dc import optimizers
-    from dc_graphsam.dc.compt import CoMPTModel
+    import dc_graphsam.dc as door
     from dc_graphsam.dc.featurizer import GraphTransformerFeaturizer
 
     deepchem = import_deepchem("dc_graphsam.dc")
-    recipes = [getattr(optimizers, name) for name in optimizers.__all__ if name != "SharpnessAwareOptimizerRecipe"]
+    models = [getattr(door, f"{network.title}Model") for network in NETWORKS.values()]
+    recipes = [getattr(door, f"{method.cls}Optimizer") for method in METHODS.values() if method.cls]
     places = [
-        ("dc.models", deepchem.models, [CoMPTModel]),
-        ("dc.models.torch_models", deepchem.models.torch_models, [CoMPTModel]),
+        ("dc.models", deepchem.models, models),
+        ("dc.models.torch_models", deepchem.models.torch_models, models),
         ("dc.models.optimizers", deepchem.models.optimizers, recipes),
         ("dc.feat", deepchem.feat, [GraphTransformerFeaturizer]),
     ]

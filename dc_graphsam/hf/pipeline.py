@@ -108,9 +108,9 @@ class MoleculePredictor:
 
         bar, notice = None, ChiralityNotice(self.feature_set)
         if progress:
-            from tqdm.auto import tqdm
+            from dc_graphsam.progress import progress_bar
 
-            bar = tqdm(total=total, unit=" mol")
+            bar = progress_bar(total=total, unit=" mol")
         try:
             while chunk := list(islice(smiles, piece)):
                 notice.look_at(chunk)

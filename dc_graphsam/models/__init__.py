@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dc_graphsam._lazy import exports
+from dc_graphsam.catalogue import NETWORKS
 
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
+        **{cls: module for network in NETWORKS.values() for cls, module in network.homes.items()},
         "AutoModelForPropertyPrediction": ".auto",
-        "CoMPTConfig": ".compt.configuration_compt",
-        "CoMPTEncoder": ".compt.modeling_compt",
-        "CoMPTForPropertyPrediction": ".compt.modeling_compt",
         "PropertyPredictionOutput": ".common.property_prediction",
     },
 )

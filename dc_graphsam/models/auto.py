@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.repository.files import CONFIG, DOWNLOAD_OPTIONS, check_config, fetch
 
@@ -13,7 +14,7 @@ __all__ = ["MODELS", "TASK", "AutoModelForPropertyPrediction"]
 
 TASK = "molecular-property-prediction"
 # model_type → configuration, encoder and predictor in dc_graphsam.models
-MODELS: dict[str, tuple[str, str, str]] = {"compt": ("CoMPTConfig", "CoMPTEncoder", "CoMPTForPropertyPrediction")}
+MODELS: dict[str, tuple[str, str, str]] = {name: network.classes for name, network in NETWORKS.items()}
 
 
 class AutoModelForPropertyPrediction:

@@ -15,24 +15,16 @@ In loops that are not one's own:
 from __future__ import annotations
 
 from dc_graphsam._lazy import exports
+from dc_graphsam.catalogue import METHODS
 
 __all__, __getattr__, __dir__ = exports(
     __name__,
     {
-        "AESAM": ".methods.ae_sam",
-        "ASAM": ".methods.sam",
-        "ESAM": ".methods.esam",
+        **{method.cls: f".methods.{method.module}" for method in METHODS.values() if method.cls},
         "GradientProbe": ".looking.diagnostics",
-        "GraphSAM": ".methods.graphsam",
-        "LookSAM": ".methods.looksam",
-        "MomentumSAM": ".methods.momentum_sam",
         "OPTIMIZERS": ".registry",
         "RHO_SCHEDULES": ".rho.schedules",
-        "RST": ".methods.rst",
         "RhoSchedule": ".rho.schedules",
-        "SAM": ".methods.sam",
-        "SAMOne": ".methods.sam_k",
-        "SAMk": ".methods.sam_k",
         "SameNoise": ".perturbed.noise",
         "SharpnessAwareOptimizer": ".stepping.base",
         "StepRecord": ".stepping.step",

@@ -5,21 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
+from dc_graphsam.catalogue import METHODS, Method
 from dc_graphsam.exceptions import check_choice
-from dc_graphsam.optim.methods.ae_sam import AESAM
-from dc_graphsam.optim.methods.esam import ESAM
-from dc_graphsam.optim.methods.graphsam import GraphSAM
-from dc_graphsam.optim.methods.looksam import LookSAM
-from dc_graphsam.optim.methods.momentum_sam import MomentumSAM
-from dc_graphsam.optim.methods.rst import RST
-from dc_graphsam.optim.methods.sam import ASAM, SAM
-from dc_graphsam.optim.methods.sam_k import SAMk, SAMOne
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
 from dc_graphsam.optim.stepping.construction import check_base, own_options
 
@@ -61,24 +55,13 @@ class OptimizerInfo:
         return () if self.cls is None else own_options(self.cls)
 
 
-OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType(
-    {
-        info.name: info
-        for info in (
-            OptimizerInfo("none", None, "1", 0),
-            OptimizerInfo("sam", SAM, "2", 1),
-            OptimizerInfo("asam", ASAM, "2", 1),
-            OptimizerInfo("sam-one", SAMOne, "1", 2),
-            OptimizerInfo("sam-k", SAMk, "1 + 1/k", 2),
-            OptimizerInfo("looksam", LookSAM, "1 + 1/k", 2),
-            OptimizerInfo("ae-sam", AESAM, "1 + share of steps that fire", 1),
-            OptimizerInfo("rst", RST, "1 + p", 1),
-            OptimizerInfo("esam", ESAM, "2", 1),
-            OptimizerInfo("graphsam", GraphSAM, "1 + 1/n with n steps per epoch", 2),
-            OptimizerInfo("momentum-sam", MomentumSAM, "1", 1),
-        )
-    }
-)
+def _info(method: Method) -> OptimizerInfo:
+    module = import_module(f"dc_graphsam.optim.methods.{method.module}") if method.module else None
+    cls = getattr(module, method.cls) if module else None
+    return OptimizerInfo(method.name, cls, method.passes, method.extra_copies)
+
+
+OPTIMIZERS: Mapping[str, OptimizerInfo] = MappingProxyType({name: _info(method) for name, method in METHODS.items()})
 
 
 def build_optimizer(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError, RunFolderError, check_choice
 from dc_graphsam.run_folder import RunFolder
 
@@ -53,13 +54,14 @@ def load_run(path: str | Path) -> LoadedRun:
     folder = RunFolder(path)
     config = folder.read_json("config.json")
     kind = config.get("model_type")
-    if kind != "compt":
-        raise RunFolderError(f"{folder} holds a model of type {kind!r}; this program reads 'compt'")
+    if kind not in NETWORKS:
+        accepted = ", ".join(map(repr, NETWORKS))
+        raise RunFolderError(f"{folder} holds a model of type {kind!r}; this program reads {accepted}")
     if not folder.has("model.safetensors"):
         raise RunFolderError(f"{folder} has no model.safetensors{folder.what_it_is()}")
-    from dc_graphsam.models import CoMPTForPropertyPrediction
+    import dc_graphsam.models
 
-    model = _from_pretrained(folder, CoMPTForPropertyPrediction)
+    model = _from_pretrained(folder, getattr(dc_graphsam.models, NETWORKS[kind].classes[2]))
     return LoadedRun(folder, model.eval(), _load_processor(folder, model.config))
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dc_graphsam.exceptions import DCGraphSAMError, FeatureSetError, InvalidSmilesError, check_range
-from dc_graphsam.predict.notes import Note, note_text, notes_of
 from dc_graphsam.predict.named import logit_names, named_result
+from dc_graphsam.predict.notes import Note, note_text, notes_of
 
 if TYPE_CHECKING:
     from dc_graphsam.chem import MolGraph

@@ -20,8 +20,8 @@ from dc_graphsam.predict.molecules import (
     predict_smiles,
     valid_text,
 )
-from dc_graphsam.predict.notes import Note, note_text, notes_of
 from dc_graphsam.predict.named import named_result, result_names
+from dc_graphsam.predict.notes import Note, note_text, notes_of
 
 __all__ = [
     "PredictionStopped",
@@ -362,9 +362,11 @@ class _Progress:
         self.summary = summary
         self.bar = None
         if show:
-            from tqdm.auto import tqdm
+            from dc_graphsam.progress import progress_bar
 
-            self.bar = tqdm(total=table.estimate_rows(), initial=summary.rows, unit=" mol", smoothing=0.1, leave=False)
+            self.bar = progress_bar(
+                total=table.estimate_rows(), initial=summary.rows, unit=" mol", smoothing=0.1, leave=False
+            )
 
     def update(self, rows: int) -> None:
         if self.bar is not None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice
 from dc_graphsam.runs.settings import TABLE_ONLY, RunSettings, portable_path
 from dc_graphsam.tasks import TaskSpec
@@ -38,10 +39,11 @@ def resolve_split(settings: RunSettings) -> RunSettings:
 
 def _feature_set_of_model(settings: dict[str, Any]) -> str:
     """What the model reads by its own options."""
-    from dc_graphsam.models import CoMPTConfig
+    import dc_graphsam.models
 
+    config_class = getattr(dc_graphsam.models, NETWORKS[settings["model"]].classes[0])
     options = {k: v for k, v in settings["model_options"].items() if k == "unknown_bond"}
-    config = CoMPTConfig.released(settings["dataset"], **options) if settings["released"] else CoMPTConfig(**options)
+    config = config_class.released(settings["dataset"], **options) if settings["released"] else config_class(**options)
     return config.feature_set
 
 

@@ -41,10 +41,12 @@ class RunProgress(TrainerCallback):
         self._started, self._first_step = time.perf_counter(), state.global_step
         self._per_step = self.molecules * state.num_train_epochs / max(state.max_steps, 1)
         if self.shows_bar:
-            from tqdm.auto import tqdm
+            from dc_graphsam.progress import progress_bar
 
             form = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-            self.bar = tqdm(total=state.max_steps, initial=state.global_step, bar_format=form, dynamic_ncols=True)
+            self.bar = progress_bar(
+                total=state.max_steps, initial=state.global_step, bar_format=form, dynamic_ncols=True
+            )
 
     def on_step_end(self, args, state, control, **kwargs) -> None:
         if self.bar is not None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.exceptions import InvalidArgumentError, RunFolderError, check_choice, check_range
 
 __all__ = ["DEFAULTS", "RELEASED", "RunSettings", "portable_path", "read_run_yaml"]
 
-MODELS = ("compt",)
 CENSORED = ("drop", "exact", "bounded")  # as load_csv takes them
 _PLAIN = {"adam": "none"}  # other names for training without a sharpness-aware method
 _PATHS = ("data", "splits_file", "test_data", "validation_data")
@@ -59,7 +60,7 @@ class RunSettings:
     split_seed
         Of the split, where it is another.
     model
-        ``"compt"``.
+        Name of a network, a key of :data:`dc_graphsam.catalogue.NETWORKS`.
     released
         Take model and schedule of the published code for the data set.
     optimizer
@@ -120,7 +121,7 @@ class RunSettings:
                 f"a run needs one of dataset (a built-in one) and data (a table of your own), got {got}",
                 arguments=("dataset", "data"),
             )
-        check_choice("model", self.model, MODELS)
+        check_choice("model", self.model, NETWORKS)
         check_choice("censored", self.censored, CENSORED)
         check_range("seed", self.seed, 0, 2**32 - 1)
         if self.split_seed is not None:
@@ -153,13 +154,14 @@ class RunSettings:
             If a name belongs to none of them.
         """
         own = {f.name for f in fields(cls)} - {"model_options", "training_options"}
+        network = check_choice("model", flat.get("model", cls.model), NETWORKS)
         sorted_: dict[str, dict[str, Any]] = {"own": {}, "model": {}, "training": {}}
         for name, value in flat.items():
             if name in own:
                 sorted_["own"][name] = value
             elif name in _training_fields():
                 sorted_["training"][name] = value
-            elif name in _model_fields():
+            elif name in _model_fields(network):
                 sorted_["model"][name] = value
             else:
                 raise InvalidArgumentError(f"{name!r} is no field of a run, of the model or of the training arguments")
@@ -232,11 +234,12 @@ def _training_fields() -> frozenset[str]:
     return frozenset(f.name for f in fields(GraphSAMTrainingArguments))
 
 
-@lru_cache(maxsize=1)
-def _model_fields() -> frozenset[str]:
-    from dc_graphsam.models import CoMPTConfig
+@cache
+def _model_fields(network: str) -> frozenset[str]:
+    import dc_graphsam.models
 
-    return frozenset(vars(CoMPTConfig)["__annotations__"])  # its own, not those of every configuration
+    config_class = getattr(dc_graphsam.models, NETWORKS[network].classes[0])
+    return frozenset(inspect.get_annotations(config_class))  # its own, not those of every configuration
 
 
 def read_run_yaml(path: Path) -> dict[str, Any]:

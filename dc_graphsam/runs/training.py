@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dc_graphsam.catalogue import NETWORKS
 from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError, check_choice, check_range
 from dc_graphsam.predict.loading import quiet_transformers
 from dc_graphsam.run_folder import RunFolder
@@ -151,12 +152,12 @@ class Training:
         from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
         from dc_graphsam.hf import GraphSAMTrainer, MoleculeProcessor
-        from dc_graphsam.models import CoMPTForPropertyPrediction
+        from dc_graphsam.models import AutoModelForPropertyPrediction
         from dc_graphsam.runs.progress import RunProgress
 
         set_seed(self.settings.seed)
         self.config = self._config()
-        model = CoMPTForPropertyPrediction(self.config)
+        model = AutoModelForPropertyPrediction.from_config(self.config)
         self.processor = MoleculeProcessor(self.config.feature_set)
         self.parameters = sum(p.numel() for p in model.parameters())
         arguments = self._arguments()
@@ -174,11 +175,12 @@ class Training:
         return trainer
 
     def _config(self):
-        from dc_graphsam.models import CoMPTConfig
+        import dc_graphsam.models
 
+        config_class = getattr(dc_graphsam.models, NETWORKS[self.settings.model].classes[0])
         options = dict(self.settings.model_options)
         try:
-            return CoMPTConfig.for_dataset(self.data, released=self.settings.released, **options)
+            return config_class.for_dataset(self.data, released=self.settings.released, **options)
         except DCGraphSAMError:
             raise
         except (ValueError, TypeError) as error:  # a type that the configuration refuses

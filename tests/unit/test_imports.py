@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import dc_graphsam
+from dc_graphsam._lazy import HOMES
 
 PACKAGE = Path(dc_graphsam.__file__).parent
 
 # Rooms by floor, from the ground; a room imports from floors below its own, and from nothing else. A room is a folder, or
 # a file that lies beside the folders. ``open`` is for all.
-OPEN = {"_lazy", "_version", "exceptions", "native", "optional"}
+OPEN = {"_lazy", "_version", "catalogue", "exceptions", "native", "optional", "progress"}
 FLOORS = (
     {"chem", "tasks", "run_folder", "wording", "optim.memory", "optim.rho"},
     {"optim.perturbed", "repository"},
@@ -61,14 +63,9 @@ def room_of(module: str) -> str:
 
 def exported(face: str) -> dict[str, str]:
     """Name → module, as the ``exports(...)`` of a package's face says."""
-    for node in ast.walk(ast.parse(MODULES[face].read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "exports":
-            home = ast.literal_eval(node.args[1])
-            return {
-                name: f"{face}{module}".removeprefix(".") if module[0] == "." else module.removeprefix("dc_graphsam.")
-                for name, module in home.items()
-            }
-    return {}
+    package = f"dc_graphsam.{face}".removesuffix(".")
+    importlib.import_module(package)
+    return {name: module.removeprefix("dc_graphsam.") for name, module in HOMES.get(package, {}).items()}
 
 
 EXPORTED = {face: exported(face) for face in IS_FACE}

@@ -221,9 +221,9 @@ def _write_graphs_of(folder: Path, source: Source, plan: Plan, num_workers, prog
 
 
 def _progress(source: Source, show: bool) -> Iterator[tuple[str, Any]]:
-    from tqdm.auto import tqdm
+    from dc_graphsam.progress import progress_bar
 
-    return iter(tqdm(source.parts.items(), desc=source.name, unit=" split", disable=not show, leave=False))
+    return iter(progress_bar(source.parts.items(), desc=source.name, unit=" split", disable=not show, leave=False))
 
 
 def _write_smiles(folder: Path, source: Source, plan: Plan, num_workers, progress) -> dict:

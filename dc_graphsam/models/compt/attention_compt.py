@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dc_graphsam.models.common.layers import mish
 from dc_graphsam.models.common.message_passing import BondGraph, edge_sum, u_mul_e_sum
-from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.packing import Packing, PaddedPacking
 from dc_graphsam.models.common.plain import is_plain_linear
 from dc_graphsam.models.kernels.layer import KernelBatch
 

@@ -42,12 +42,12 @@ def test_no_name_means_two_things():
 
 
 def test_names_repeated_here_are_those_of_the_package():
+    from dc_graphsam.catalogue import NETWORKS
     from dc_graphsam.data.splits import SPLITS
     from dc_graphsam.hf.optimizers import method_names
-    from dc_graphsam.runs import settings as run_settings
     from dc_graphsam.tasks import METRICS, TASK_TYPES
 
-    assert run_settings.MODELS == MODELS
+    assert tuple(NETWORKS) == MODELS
     assert RUN_FIELDS["metric"].choices == METRICS and RUN_FIELDS["task_type"].choices == TASK_TYPES
     assert RUN_FIELDS["split"].choices == SPLITS
     assert set(method_names()) <= set(OPTIMIZERS)
