@@ -21,6 +21,7 @@ _DGL_LATER = (
     "there is none for this Python, use 3.10 or 3.11; models compute the same numbers without it, with "
     "message_engine='torch'"
 )
+_DEEPCHEM_NEEDS = ("joblib", "scipy", "sympy")  # what --no-deps leaves out, but for what we need ourselves
 _EXTRAS = {"optuna": "hpo", "gradio": "demo", "onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx"}
 
 
@@ -95,7 +96,7 @@ no_such_package
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
         lacks = (error.name or "").partition(".")[0]
-        way = how_to_get(whole if lacks in ("", whole) else lacks)
+        way = how_to_get(lacks if whole == "deepchem" and lacks in _DEEPCHEM_NEEDS else whole)
         raise MissingPackageError(whole, needed_by, way, f"cannot be imported ({error})") from error
     # A release that does not fit what is beside it: old names of numpy, a library built for another torch.
     except (ImportError, AttributeError, OSError, TypeError) as error:

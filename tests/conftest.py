@@ -22,6 +22,81 @@ VARIABLE = "DC_GRAPHSAM_SHARED"
 SHARED = Path(os.environ.get(VARIABLE, Path(__file__).resolve().parents[2] / "shared"))
 
 
+HIDING = Path(__file__).parent / "reference" / "without"
+# What cannot even be imported, or makes no sense, without a package. Single tests say so with @pytest.mark.needs(package).
+NEEDS = {
+    "deepchem": (
+        "unit/dc/",
+        "unit/data/deepchem/",
+        "unit/data/moleculenet/test_deepchem_loader.py",
+        "unit/metrics/test_for_deepchem.py",
+        "integration/test_deepchem_door.py",
+    )
+}
+DOCTESTS = {
+    "deepchem": (
+        "dc_graphsam.chem.molgraph.MolGraph.to_deepchem",
+        "dc_graphsam.data.deepchem.exchange.",
+        "dc_graphsam.metrics.for_deepchem.",
+    )
+}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--without",
+        default="",
+        metavar="PACKAGES",
+        help="run as if these (deepchem,dgl) were not installed, here and in all processes that tests start",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "needs(package): is skipped where an optional package is not installed")
+    hidden = config.getoption("--without")
+    if hidden:
+        os.environ["DC_GRAPHSAM_TESTS_WITHOUT"] = hidden
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(HIDING), os.environ.get("PYTHONPATH"))))
+        exec((HIDING / "sitecustomize.py").read_text(), {})
+        loaded = {name.partition(".")[0] for name in sys.modules} & set(hidden.split(","))
+        if loaded:
+            raise pytest.UsageError(f"--without comes too late for {', '.join(sorted(loaded))}")
+    if is_absent("deepchem"):
+        config.option.doctest_ignore_import_errors = True  # the modules of dc_graphsam.dc
+
+
+def is_absent(package: str) -> bool:
+    return importlib.util.find_spec(package) is None
+
+
+class _Absent(pytest.File):
+    """A file of tests for a package that is not here."""
+
+    package = ""
+
+    def collect(self):
+        pytest.skip(f"{self.package} is not installed")
+
+
+def pytest_pycollect_makemodule(module_path, parent):
+    inside = module_path.relative_to(Path(__file__).parent).as_posix()
+    for package, places in NEEDS.items():
+        if inside.startswith(places) and inside.endswith(".py") and is_absent(package):
+            module = _Absent.from_parent(parent, path=module_path)
+            module.package = package
+            return module
+    return None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        wanted = {mark.args[0] for mark in item.iter_markers("needs")}
+        if isinstance(item, pytest.DoctestItem):
+            wanted |= {package for package, names in DOCTESTS.items() if item.name.startswith(names)}
+        for package in filter(is_absent, sorted(wanted)):
+            item.add_marker(pytest.mark.skip(reason=f"{package} is not installed"))
+
+
 def pytest_make_parametrize_id(val, argname):
     """Bytes give a test no name: a compressed file holds the second it was made in, and every pytest process collects
     for itself."""

@@ -26,6 +26,7 @@ from dc_graphsam.hf.trainer_batches import LikeSizedBatchesMixin
 from dc_graphsam.hf.trainer_publishing import PublishingMixin
 from dc_graphsam.hf.training_args import GraphSAMTrainingArguments
 from dc_graphsam.models.common.cpu_memory import keep_freed_memory
+from dc_graphsam.optional import require
 
 __all__ = ["GraphSAMTrainer"]
 
@@ -370,9 +371,16 @@ class GraphSAMTrainer(PublishingMixin, LikeSizedBatchesMixin, MeasuredLabelsMixi
         Returns
         -------
         transformers.trainer_utils.BestRun
+
+        Raises
+        ------
+        MissingPackageError
+            The search is Optuna's, and it is not installed.
         """
         from dc_graphsam.hf.search import DefaultSpace, ObjectiveOf
 
+        if kwargs.get("backend") == "optuna" or (kwargs.get("backend") is None and hp_space is None):
+            require("optuna", "hyperparameter_search")
         if hp_space is None and kwargs.get("backend") in (None, "optuna"):
             hp_space = DefaultSpace(self.args)
         if compute_objective is None and self.args.metric_for_best_model is not None:

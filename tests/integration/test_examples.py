@@ -45,12 +45,14 @@ def test_huggingface_trainer(example, tmp_path):
     assert (tmp_path / "runs" / "trainer" / "final" / "processor_config.json").is_file()
 
 
+@pytest.mark.needs("deepchem")
 def test_deepchem_quickstart(example, tmp_path):
     scores = example("deepchem_quickstart")
     assert 0 <= scores["roc_auc_score"] <= 1
     assert (tmp_path / "runs" / "deepchem" / "model" / "processor_config.json").is_file()
 
 
+@pytest.mark.needs("deepchem")
 def test_deepchem_graphsam_any_model(example):
     scores = example("deepchem_graphsam_any_model")
     assert "MultitaskRegressor" in scores

@@ -16,6 +16,7 @@ def feature_set(request):
     return request.param
 
 
+@pytest.mark.needs("deepchem")
 @pytest.mark.parametrize("smiles", SMILES)
 def test_deepchem_round_trip_loses_nothing(smiles, feature_set, reference):
     graph = featurize(smiles, feature_set)
@@ -26,6 +27,7 @@ def test_deepchem_round_trip_loses_nothing(smiles, feature_set, reference):
     assert (back.smiles, back.feature_set) == (smiles, feature_set)
 
 
+@pytest.mark.needs("deepchem")
 def test_deepchem_graph_of_other_origin(reference):
     from deepchem.feat import GraphData
 
@@ -36,6 +38,7 @@ def test_deepchem_graph_of_other_origin(reference):
     assert (back.smiles, back.feature_set) == ("CCO.[Na+]", "compt-own-slot")
 
 
+@pytest.mark.needs("dgl")
 @pytest.mark.parametrize("smiles", SMILES)
 def test_dgl_round_trip_loses_nothing(smiles, feature_set, reference):
     graph = featurize(smiles, feature_set)
@@ -46,6 +49,7 @@ def test_dgl_round_trip_loses_nothing(smiles, feature_set, reference):
     assert (back.smiles, back.feature_set) == (smiles, feature_set)
 
 
+@pytest.mark.needs("dgl")
 def test_dgl_graphs_can_be_batched(reference):
     import dgl
 

@@ -42,6 +42,7 @@ def test_table():
     )
 
 
+@pytest.mark.needs("deepchem")
 def test_deepchem_has_the_loaders():
     molnet = import_deepchem().molnet
     assert all(callable(getattr(molnet, entry.loader)) for entry in DATASETS.values() if entry.loader)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dc_graphsam.exceptions import InvalidArgumentError
+from dc_graphsam.exceptions import InvalidArgumentError, MissingPackageError
 from dc_graphsam.models.common.message_passing import BondGraph, dgl_is_available, u_mul_e_sum
 
 
@@ -57,6 +57,6 @@ def test_unknown_engine_is_named():
 
 def test_without_dgl_the_error_says_what_is_left(monkeypatch):
     graph, v, w = example()
-    monkeypatch.setattr("dc_graphsam.models.common.message_passing.dgl_is_available", lambda: False)
-    with pytest.raises(InvalidArgumentError, match="DGL is not installed; accepted here: 'auto', 'torch'"):
+    monkeypatch.setattr("dc_graphsam.optional.is_installed", lambda package: False)
+    with pytest.raises(MissingPackageError, match="message_engine='dgl' needs dgl, which is not installed: "):
         u_mul_e_sum(graph, v, w, "dgl")
