@@ -1,4 +1,4 @@
-"""The README: its Python blocks run, its numbers are those of the result files, its commands exist."""
+"""The README: short, its Python blocks run, its numbers are those of the result files, its commands exist."""
 
 from __future__ import annotations
 
@@ -16,12 +16,18 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.needs("deepchem")
 def test_python_blocks_run_one_after_another(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) >= 3
+    assert len(blocks) == 3
     code = "\n".join(blocks)
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     assert "cannot be parsed" in result.stdout
     assert (tmp_path / "runs/python/final/model.safetensors").exists()
+
+
+def test_it_is_read_in_five_minutes():
+    assert len(README.splitlines()) < 140
+    assert all(f"**{door}.**" in README for door in ("Hugging Face", "DeepChem", "Prediction"))
+    assert "## What works where" in README
 
 
 def test_numbers_are_those_of_the_result_files():
