@@ -20,12 +20,12 @@ class FirstProcessFailed(DCGraphSAMError):
 
 
 def process_count() -> int:
-    """How many processes the launcher has started: its ``WORLD_SIZE``.
+    """How many processes the launcher has started, as ``accelerate`` tells it: by ``WORLD_SIZE`` where ``LOCAL_RANK`` is set.
 
     >>> process_count()
     1
     """
-    return _number("WORLD_SIZE", 1)
+    return _number("WORLD_SIZE", 1) if "LOCAL_RANK" in os.environ else 1
 
 
 def is_first_process() -> bool:

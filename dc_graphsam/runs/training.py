@@ -20,7 +20,7 @@ from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError, check_
 from dc_graphsam.predict.loading import quiet_transformers
 from dc_graphsam.run_folder import RunFolder
 from dc_graphsam.runs.data import check_parts, describe_dataset, load_data, metric_is_defined, resolve_split
-from dc_graphsam.runs.ranks import Ranks
+from dc_graphsam.runs.ranks import Ranks, process_count
 from dc_graphsam.runs.results import RunInterrupted, RunResult
 from dc_graphsam.runs.scoring import evaluate_model
 from dc_graphsam.runs.settings import DEFAULTS, RELEASED, RunSettings, portable_path
@@ -83,6 +83,8 @@ class Training:
             self.ranks = ranks = Ranks()
             if ranks.count > 1:
                 self._come_together(overwrite)
+            elif process_count() > 1:  # a launcher whose processes know nothing of each other
+                self._prepare(overwrite)
             ranks.first(self.load_data)
             if not ranks.is_first:
                 self.load_data()  # out of the cache now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from dc_graphsam.chem import DEFAULT_FEATURE_SET, get_feature_set
 from dc_graphsam.chem.table_feature_sets import categories, is_table_feature_set, one_hot_name, table_name
+from dc_graphsam.data.censored import find_relations
 from dc_graphsam.data.featurized import BOUND_COLUMNS
 from dc_graphsam.data.hub.columns import (
     NAMES,
@@ -27,6 +29,8 @@ from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, Missin
 from dc_graphsam.tasks import DEFAULT_METRIC, TaskSpec
 
 __all__ = ["Plan", "bounds_of", "check_classes", "first_rows", "graph_rows", "make_plan", "task_type_of", "texts_of"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,8 +129,32 @@ def make_plan(
     )
     row = "row" if record and "row" in columns else None
     has_bounds = bool(record) and not wanted and set(BOUND_COLUMNS) <= set(columns)
+    if not has_bounds:
+        _warn_of_relations(source.name, head, labels)
     plan = Plan(layout, smiles, row, tuple(labels), spec, task_type is None, metric, feature_set, max_atoms, has_bounds)
     return plan if task_type is None else plan.with_type(task_type)
+
+
+def _warn_of_relations(source: str, head: Any, labels: Sequence[str]) -> None:
+    """A column of signs beside the labels is not read here: say so."""
+    import pyarrow as pa
+
+    texts = [
+        field.name for field in head.schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)
+    ]
+    beside = [name for name in texts if name not in labels]
+    columns = {**{name: [""] * len(head) for name in labels}, **{name: texts_of(head, name) for name in beside}}
+    found = find_relations(TextTable(source, columns), labels)
+    bounds = int(np.isin(found.signs, (">", "<")).sum())
+    if bounds:
+        logger.warning(
+            "%s: %s has > or < beside %d of the first %d labels, which are bounds and are taken for values here; "
+            "load_csv(…, censored='drop' or 'bounded') leaves them out or learns from them",
+            source,
+            " and ".join(found.sources),
+            bounds,
+            found.signs.size,
+        )
 
 
 def first_rows(source: Source) -> Any:

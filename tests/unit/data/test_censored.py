@@ -258,3 +258,13 @@ def test_deepchem_has_them_beside_y_and_takes_them_for_not_measured(bounded):
         np.testing.assert_allclose(values(back, name), expected, rtol=1e-6)
     again = dataset_to_deepchem(back, in_memory=True)
     np.testing.assert_array_equal(np.stack([graph.bounds for graph in again.X]), sides)
+
+
+def test_a_data_set_of_the_hub_says_that_it_does_not_read_relations(tmp_path, caplog):
+    from dc_graphsam import load_graph_dataset
+
+    rows = [(f"{'C' * (i + 1)}", i + 0.5, ">" if i % 2 else "=") for i in range(10)]
+    path = write(tmp_path, ("smiles", "y", "relation"), rows)
+    with caplog.at_level(logging.WARNING, "dc_graphsam"):
+        load_graph_dataset(path, progress=False, num_workers=1, cache_dir=tmp_path / "cache")
+    assert "column 'relation' has > or < beside 5 of the first 10 labels" in caplog.text
