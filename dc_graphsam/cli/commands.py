@@ -133,6 +133,8 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
         split=arguments.split,
         data_dir=arguments.data_dir,
         positive=arguments.positive,
+        validation_data=arguments.validation_data,
+        test_data=arguments.test_data,
         batch_size=arguments.batch_size,
         progress=sys.stderr.isatty(),
     )

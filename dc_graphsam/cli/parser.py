@@ -140,6 +140,8 @@ def _add_evaluate(parser: _Parser) -> None:
         "--positive", nargs="+", metavar="LABEL", help="label of --data that is class 1, if it is a word"
     )
     parser.add_argument("--split", type=_one_of("split", PARTS), help="part of the run's data, test by default; or all")
+    for part in ("validation", "test"):
+        parser.add_argument(f"--{part}-data", metavar="CSV", help=f"where the {part} table of the run lies now")
     parser.add_argument("--data-dir", metavar="FOLDER", help="of the built-in data sets' files")
     parser.add_argument("--batch-size", type=_whole, metavar="N", help="molecules per batch")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")

@@ -99,13 +99,15 @@ def check_dataset(name: str, dataset: Any, model: Any) -> None:
             f"{name} ({spec.dataset}) is a {spec.task_type} table, the model is for {config.task_type}; "
             f"make it with {type(config).__name__}.for_dataset(data)"
         )
-    if spec.task_type == "multiclass":
-        mine, theirs = [list(names) for names in config.class_names], [list(names) for names in spec.class_names]
-        if mine != theirs:
-            task = next(t for t, pair in enumerate(zip(mine, theirs, strict=True)) if pair[0] != pair[1])
+    for task, mine, theirs in zip(
+        spec.task_names, getattr(config, "class_names", None) or (), spec.class_names or (), strict=False
+    ):
+        own, other = ([name.casefold() for name in names] for names in (mine, theirs))
+        # of two classes the words may be others, but not the same ones the other way round
+        if own != other and (spec.task_type == "multiclass" or own == other[::-1]):
             raise InvalidArgumentError(
-                f"{name} ({spec.dataset}) has the classes {_some(theirs[task])} in {spec.task_names[task]!r}, the model has "
-                f"{_some(mine[task])}; load the data with class_names=model.config.class_names"
+                f"{name} ({spec.dataset}) has the classes {_some(theirs)} in {task!r}, the model has {_some(mine)}; load the "
+                "data with class_names=model.config.class_names"
             )
 
 

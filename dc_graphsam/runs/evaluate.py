@@ -23,6 +23,8 @@ def evaluate_run(
     split: str | None = None,
     data_dir: str | Path | None = None,
     positive: str | list[str] | None = None,
+    validation_data: str | Path | None = None,
+    test_data: str | Path | None = None,
     batch_size: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -39,6 +41,8 @@ def evaluate_run(
     split
         ``"train"``, ``"validation"`` or ``"test"`` of the run's own data (``data`` then says where they lie now), or
         ``"all"``. By default ``"test"`` of the own data, ``"all"`` of others.
+    validation_data, test_data
+        Where those tables of the run lie now, if it had them.
     batch_size
         Molecules per batch; by default as in training, which gives the numbers of ``metrics.json`` again.
     progress
@@ -69,12 +73,22 @@ def evaluate_run(
                 f"split is {split!r}, a part of the run's own data, which are {own.name!r}", arguments=("split",)
             )
         moved = {"data": str(data)} if data is not None else {}
-        moved.update({"data_dir": str(data_dir)} if data_dir is not None else {})
+        others = {"data_dir": data_dir, "validation_data": validation_data, "test_data": test_data}
+        for name, path in others.items():
+            if name != "data_dir" and path is not None and getattr(own, name) is None:
+                raise InvalidArgumentError(f"{name} is given and the run had none", arguments=(name,))
+        moved.update((name, str(path)) for name, path in others.items() if path is not None)
         own = replace(own, **moved)
         if own.data is not None and not Path(own.data).exists():
             raise MissingDataError(
                 f"the data of the run, {own.data}, is not here; say where it is: --data FILE --split {split}"
             )
+        for name in ("validation_data", "test_data"):
+            path = getattr(own, name)
+            if path is not None and not Path(path).exists():
+                raise MissingDataError(
+                    f"a table of the run, {path}, is not here; say where it is with {name}", arguments=(name,)
+                )
         parts = load_data(own, splits=run.folder / "splits.json", progress=progress)
         if split == "all":
             from datasets import concatenate_datasets

@@ -113,10 +113,11 @@ def _card(name: str, predictor: MoleculePredictor, smiles: str, row: dict, task:
     head = f"<h4>{escape(name)}</h4><p>{escape(describe(predictor))}</p>"
     if row.get("error"):
         return f'<article>{head}<p class="invalid">{escape(row["error"])}</p></article>'
-    shown = task if task in config.task_names else config.task_names[0]
+    names = config.output_names  # tasks; of several classes one name each
+    shown = task if task in names else names[0]
     values = "".join(
         f"<tr{' class=shown' if name == shown else ''}><td>{escape(name)}</td><td>{row[name]:.3g}</td></tr>"
-        for name in config.task_names
+        for name in names
     )
     try:
         found = explain_atoms(predictor, smiles, method=method)
@@ -125,7 +126,7 @@ def _card(name: str, predictor: MoleculePredictor, smiles: str, row: dict, task:
         else:
             scores = found.of(shown)
             svg = draw_atom_scores(smiles, scores, height=250).split("?>", 1)[-1]
-            unit = "log-odds" if config.task_type == "classification" else "the unit of the prediction"
+            unit = "the unit of the prediction" if config.task_type == "regression" else "log-odds"
             picture = (
                 f"<figure>{svg}<figcaption>Atoms and {escape(shown)}: the darkest one counts "
                 f"{max(scores, key=abs):+.2g} in {unit}.</figcaption></figure>"
@@ -137,7 +138,7 @@ def _card(name: str, predictor: MoleculePredictor, smiles: str, row: dict, task:
 
 def build(models: dict[str, MoleculePredictor]) -> gr.Blocks:
     """The page."""
-    tasks = list(dict.fromkeys(task for model in models.values() for task in model.task_names))
+    tasks = list(dict.fromkeys(task for model in models.values() for task in model.model.config.output_names))
     with gr.Blocks(title="Molecular properties", analytics_enabled=False) as page:
         gr.Markdown(
             "# Molecular properties\nCoMPT graph transformers trained with GraphSAM, and the atoms they look at."

@@ -50,3 +50,13 @@ def test_another_order_of_the_classes_is_refused(data, make_compt, make_args):
         InvalidArgumentError, match="has the classes alcohol, alkane, amine in 'kind', the model has alkane"
     ):
         GraphSAMTrainer(model, make_args(), train_dataset=data["train"])
+
+
+def test_two_classes_the_other_way_round_are_refused(tmp_path, make_compt, make_args):
+    path = tmp_path / "hits.csv"
+    path.write_text("smiles,hit\n" + "".join(f"{text},{('yes', 'no')[i % 2]}\n" for i, text in enumerate(SMILES)))
+    data = load_csv(path, progress=False)
+    GraphSAMTrainer(make_compt(data), make_args(), train_dataset=data["train"])
+    model = make_compt(load_csv(path, progress=False, positive="no"))
+    with pytest.raises(InvalidArgumentError, match="has the classes no, yes in 'hit', the model has yes, no"):
+        GraphSAMTrainer(model, make_args(), train_dataset=data["train"])

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+from dc_graphsam.exceptions import MissingDataError
 from dc_graphsam.hub.card import ModelCard
 from dc_graphsam.hub.publish import prepare_publication
 from dc_graphsam.metrics import class_metric
@@ -138,7 +139,8 @@ class TestWords:
         assert "the probability of class 1 (Active) for `hit`" in card.body
         turned = train_run(settings(here, target="hit", positive="inactive"), here / "turned")
         assert load_run(turned.folder).model.config.class_names == [["Active", "Inactive"]]
-        assert turned.metrics["test"]["roc_auc"] == pytest.approx(1 - done.metrics["test"]["roc_auc"], abs=0.5)
+        labels = [[row["hit_label"] for row in read(run.folder / "predictions_test.csv")] for run in (done, turned)]
+        assert set(labels[0]) == {"0", "1"} and labels[1] == [{"0": "1", "1": "0"}[label] for label in labels[0]]
 
 
 class TestDivisions:
@@ -148,6 +150,12 @@ class TestDivisions:
         assert (run["split"], run["counts"]["test"]) == ("table", 9) and "test.csv" in run["split_by"]
         flat = (done.folder / "run.yaml").read_text()
         assert "test_data: test.csv" in flat  # no absolute path
+        with pytest.raises(
+            MissingDataError, match="a table of the run, test.csv, is not here; say where it is with test_data"
+        ):
+            evaluate_run(done.folder, data=here / "my.csv", split="test")
+        found = evaluate_run(done.folder, data=here / "my.csv", split="test", test_data=here / "test.csv")
+        assert found["metrics"] == pytest.approx(done.metrics["test"]) and found["molecules"] == 9
 
     def test_time_and_groups(self, here):
         done = train_run(settings(here, target="hit", time_column="day"), here / "time")
@@ -183,4 +191,4 @@ def test_class_baselines_know_nothing_of_unseen_classes():
     bits = np.eye(3, 8, dtype=np.uint8)
     forest = random_forest_baseline(bits, labels, bits, "multiclass", class_counts=(3, 2))
     np.testing.assert_allclose(forest[:, :3].sum(1), 1)
-    assert not forest[:, 1].any() and np.isnan(forest[:, 3:]).all() and forest[0].argmax() == 0
+    assert not forest[:, 1].any() and np.isnan(forest[:, 3:]).all() and forest[0, :3].argmax() == 0

@@ -142,6 +142,20 @@ def test_the_kind_of_task_is_seen_or_said(dc, X):
     assert TaskSpec.of(dataset_from_deepchem(data, task_type="regression", metric="mae")).metric == "mae"
 
 
+def test_numbers_of_classes(dc, X):
+    y = np.arange(len(X))[:, None] % 3
+    w = np.ones_like(y, float)
+    w[0] = 0
+    table = dataset_from_deepchem(dc.data.NumpyDataset(X, y, w), task_type="multiclass")
+    spec = TaskSpec.of(table)
+    assert (spec.class_names, spec.metric) == ((("0", "1", "2"),), "roc_auc_ovr")
+    back = dataset_to_deepchem(table, in_memory=True)
+    np.testing.assert_array_equal(back.w, w)
+    np.testing.assert_array_equal(back.y[1:], y[1:])
+    with pytest.raises(InvalidArgumentError, match="y holds other than the numbers of classes"):
+        dataset_from_deepchem(dc.data.NumpyDataset(X, y - 0.5), task_type="multiclass")
+
+
 def test_data_of_the_hugging_face_door_to_deepchem(dc):
     test = load_moleculenet("freewilson", progress=False)["test"]
     data = dataset_to_deepchem(test, shard_size=50)

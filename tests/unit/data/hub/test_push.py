@@ -180,3 +180,28 @@ def test_round_trip_through_the_hub(hub_tools, hub, csv, tmp_path):
         assert refused.value.kind == "MissingDataError"
         with pytest.raises(hub_tools.ClientError, match="cannot be loaded"):
             eve.run(LOAD.format(name="ann/none"))
+
+
+def test_names_of_classes_come_back(tmp_path):
+    path = tmp_path / "grades.csv"
+    path.write_text(
+        "smiles,grade,hit\n" + "".join(f"{'C' * n},{'abc'[n % 3]},{('no', 'yes')[n % 2]}\n" for n in range(1, 25))
+    )
+    data = load_csv(path, task_columns=["grade", "hit"], task_type="multiclass", progress=False)
+    save_dataset(data, tmp_path / "repo", name="ann/grades")
+    back = load_graph_dataset(tmp_path / "repo", progress=False)
+    same(back, data)
+    assert TaskSpec.of(back) == TaskSpec.of(data) and TaskSpec.of(back).class_names == (("a", "b", "c"), ("no", "yes"))
+    card = (tmp_path / "repo" / "README.md").read_text()
+    assert "Several classes (grade: 0 = a, 1 = b, 2 = c; hit: 0 = no, 1 = yes)." in card
+    two = load_csv(path, task_columns="hit", progress=False)
+    save_dataset(two, tmp_path / "two", name="ann/hits")
+    assert TaskSpec.of(load_graph_dataset(tmp_path / "two", progress=False)) == TaskSpec.of(two)
+
+
+def test_classes_without_names_are_refused(tmp_path):
+    path = tmp_path / "values.csv"
+    path.write_text("smiles,grade\n" + "".join(f"{'C' * n},{n % 3}\n" for n in range(1, 25)))
+    save_dataset(load_csv(path, progress=False), tmp_path / "repo", name="ann/values")
+    with pytest.raises(InvalidArgumentError, match="task_type is 'multiclass' and .* does not name its classes"):
+        load_graph_dataset(tmp_path / "repo", task_type="multiclass", progress=False)

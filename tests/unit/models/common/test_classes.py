@@ -30,7 +30,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_was_measured():
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-6)
     (slope,) = torch.autograd.grad(loss, scores)
     assert not slope[2].any() and not slope[1, 3:].any() and slope[1, :3].any()
-    assert float(masked_loss("cross_entropy", scores, torch.full((4, 2), nan), (3, 2))) == 0.0
+    assert not masked_loss("cross_entropy", scores, torch.full((4, 2), nan), (3, 2)).detach()
 
 
 @pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
