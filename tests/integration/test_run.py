@@ -139,6 +139,7 @@ def test_predict_a_table(finished, tmp_path, capsys):
         "Smiles",
         "pIC50",
         "error",
+        "note",
     ]
     assert rows[1]["pIC50"] == "nan" and "parsed" in rows[1]["error"] and not rows[0]["error"]
     assert main(words) == 2
