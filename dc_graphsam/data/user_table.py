@@ -143,12 +143,9 @@ def _only_numeric_column(table: TextTable, smiles_column: str) -> list[str]:
     others = [name for name in table.columns if name != smiles_column]
     values, _ = parse_labels(table, others)
     numeric = [name for name, known in zip(others, np.isfinite(values).mean(axis=0), strict=True) if known >= 0.5]
-    if len(numeric) > 1:  # a number that only names the row is not measured
-        numeric = [
-            name for name in numeric if not (name.lower() in ("id", "index") or name.lower().endswith(("_id", " id")))
-        ] or numeric
-    if len(numeric) == 1:
-        return numeric
+    measured = [name for name in numeric if not name.lower().endswith(("_id", " id"))]  # no number that names the row
+    if len(measured or numeric) == 1:
+        return measured or numeric
     has = f"several columns with numbers: {', '.join(numeric)}" if numeric else "no other column with numbers"
     raise InvalidArgumentError(f"task_columns is None and {table.source} has {has}; name the column(s) to predict")
 
