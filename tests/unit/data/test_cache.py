@@ -98,6 +98,32 @@ def test_root(monkeypatch, tmp_path):
     assert cache_root() == tmp_path / "dc_graphsam"
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_the_process_that_writes_the_cache_does_not_decide_the_features(first, tmp_path):
+    """RDKit's switch for the perception of stereochemistry is not in the key, for it does not change the features."""
+    import numpy as np
+    from rdkit import Chem
+
+    from dc_graphsam.chem import featurize
+    from dc_graphsam.data import load_csv
+
+    rows = [f"C/C=C{mark}{'C' * n},{n}.5" for n in range(1, 6) for mark in ("/", "\\")]
+    (tmp_path / "alkenes.csv").write_text("smiles,y\n" + "\n".join(rows) + "\n")
+    before = Chem.GetUseLegacyStereoPerception()
+    built = []
+    try:
+        for switch in (first, not first):
+            Chem.SetUseLegacyStereoPerception(switch)
+            data = load_csv(tmp_path / "alkenes.csv", progress=False, num_workers=1, cache_dir=tmp_path / "cache")
+            built.append({row["smiles"]: row["edge_features"] for part in data.values() for row in part})
+    finally:
+        Chem.SetUseLegacyStereoPerception(before)
+    assert len(list((tmp_path / "cache").glob("*/data.arrow"))) == 1
+    for smiles, features in built[1].items():
+        np.testing.assert_array_equal(features, built[0][smiles])
+        np.testing.assert_array_equal(features, featurize(smiles).edge_features.reshape(-1))
+
+
 def test_keys_differ_with_everything_they_are_made_of():
     base = {"raw": "a", "feature_set": "compt", "max_atoms": None}
     keys = {
