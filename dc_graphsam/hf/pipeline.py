@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any
 
 from dc_graphsam.exceptions import FeatureSetError, InvalidArgumentError, check_range
-from dc_graphsam.hf.smiles_input import smiles_of
 from dc_graphsam.models.auto import TASK, AutoModelForPropertyPrediction
 from dc_graphsam.predict.molecules import BATCH_SIZE, CHUNK_SIZE, named_rows, predict_graphs, valid_text
 from dc_graphsam.predict.named import result_names
 from dc_graphsam.predict.notes import Note, notes_of
+from dc_graphsam.predict.smiles_input import smiles_of
 from dc_graphsam.repository.bundled import BUNDLED, DEFAULT_MODEL, bundled_models, locate
 from dc_graphsam.repository.files import PROCESSOR, fetch
 
