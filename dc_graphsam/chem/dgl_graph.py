@@ -85,7 +85,9 @@ def _check_borders(graph, source, target) -> None:
         of_node = molecules.repeat_interleave(graph.batch_num_nodes().to(source.device))
         of_edge = molecules.repeat_interleave(graph.batch_num_edges().to(source.device))
         known = len(of_node) == graph.num_nodes() and len(of_edge) == len(source)
-        if not known or not (torch.equal(of_node[source.long()], of_edge) and torch.equal(of_node[target.long()], of_edge)):
+        if not known or not (
+            torch.equal(of_node[source.long()], of_edge) and torch.equal(of_node[target.long()], of_edge)
+        ):
             raise InvalidArgumentError(
                 "graph has edges that do not lie in one molecule of its batch; accepted: batch_num_nodes and batch_num_edges that "
                 "fit, as dgl.batch([…]) sets them"

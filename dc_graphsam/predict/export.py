@@ -276,9 +276,7 @@ def _run_onnx(path: Path, batches: list[tuple]) -> list[Any]:
     taken = {given.name for given in session.get_inputs()}
     return [
         torch.from_numpy(
-            session.run(
-                [OUTPUT], {name: t.numpy() for name, t in zip(INPUTS, batch, strict=True) if name in taken}
-            )[0]
+            session.run([OUTPUT], {name: t.numpy() for name, t in zip(INPUTS, batch, strict=True) if name in taken})[0]
         )
         for batch in batches
     ]
@@ -287,7 +285,7 @@ def _run_onnx(path: Path, batches: list[tuple]) -> list[Any]:
 def _dynamic_shapes() -> tuple[dict[int, Any], ...]:
     import torch
 
-    sizes = {name: torch.export.Dim.DYNAMIC for name in ("molecules", "atoms", "edges")}
+    sizes = dict.fromkeys(("molecules", "atoms", "edges"), torch.export.Dim.DYNAMIC)
     return tuple({axis: sizes[size] for axis, size in _DYNAMIC[name].items()} for name in INPUTS)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.models.common.message_passing import BondGraph
-from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.packing import Packing, PaddedPacking
 from dc_graphsam.models.common.plain import weight_dtype
 
 __all__ = ["IndexPosition", "LaplacianPosition", "RandomWalkPosition", "make_position"]

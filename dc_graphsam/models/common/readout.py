@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.models.common.layers import bias_mish, mish
-from dc_graphsam.models.common.packing import PaddedPacking, Packing
+from dc_graphsam.models.common.packing import Packing, PaddedPacking
 from dc_graphsam.models.common.plain import is_plain, is_plain_linear
 from dc_graphsam.models.common.recurrent import BidirectionalGRU
 from dc_graphsam.models.kernels.binding import usable

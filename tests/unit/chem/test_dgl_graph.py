@@ -76,7 +76,9 @@ def test_a_batch_through_a_file_is_refused_and_repaired(tmp_path):
     (loaded,), _ = dgl.load_graphs(str(tmp_path / "batch.bin"))
     assert loaded.batch_size == 1  # what DGL does
     for read in readers():
-        with pytest.raises(InvalidArgumentError, match="1 molecule, but its atom_index begins 3 times; dgl.save_graphs does"):
+        with pytest.raises(
+            InvalidArgumentError, match="1 molecule, but its atom_index begins 3 times; dgl.save_graphs does"
+        ):
             read(loaded)
     loaded.set_batch_num_nodes(batch.batch_num_nodes())
     loaded.set_batch_num_edges(batch.batch_num_edges())
@@ -90,7 +92,9 @@ def test_a_batch_through_a_file_is_refused_and_repaired(tmp_path):
 def test_a_graph_of_others_in_two_parts_has_to_say_what_it_is():
     graph = featurize("CC.O").to_dgl()
     del graph.ndata["atom_index"]
-    with pytest.raises(InvalidArgumentError, match="one molecule and has 2 parts .* a batch that lost its borders, or a salt"):
+    with pytest.raises(
+        InvalidArgumentError, match="one molecule and has 2 parts .* a batch that lost its borders, or a salt"
+    ):
         check_dgl_graph(graph)
     graph.ndata["atom_index"] = torch.arange(3)
     check_dgl_graph(graph)

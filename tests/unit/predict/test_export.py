@@ -95,6 +95,8 @@ def test_what_stands_in_the_way_is_said(tmp_path, monkeypatch):
     path.unlink()
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else find(name, *a))
-    with pytest.raises(MissingPackageError, match=r'needs onnx, not installed here; pip install "dc-graphsam\[onnx\]"') as error:
+    with pytest.raises(
+        MissingPackageError, match=r'needs onnx, not installed here; pip install "dc-graphsam\[onnx\]"'
+    ) as error:
         export_model(make(), path)
     assert isinstance(error.value, ImportError) and isinstance(error.value, DCGraphSAMError)

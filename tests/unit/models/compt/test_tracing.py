@@ -157,7 +157,9 @@ def test_subclasses_of_tensor_and_counters_of_operations(batch):
     expected = model(**batch).logits
     for name in batch:
         marked = {**batch, name: batch[name].as_subclass(Marked)}
-        torch.testing.assert_close(torch.Tensor(model(**marked).logits.detach()), expected.detach(), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.Tensor(model(**marked).logits.detach()), expected.detach(), atol=1e-5, rtol=1e-5
+        )
     with FlopCounterMode(display=False) as counter:
         model(**batch)
     # at least value, output and dense map of each layer
@@ -177,7 +179,9 @@ def test_other_dtypes(dtype, batch):
 def test_what_cannot_be_traced_says_so(batch):
     torch.manual_seed(1)
     model = CoMPTForPropertyPrediction(CoMPTConfig(**SMALL, position="laplacian")).eval()
-    with pytest.raises(InvalidArgumentError, match="position is 'laplacian'.*cannot be traced.*accepted: position 'index'"):
+    with pytest.raises(
+        InvalidArgumentError, match="position is 'laplacian'.*cannot be traced.*accepted: position 'index'"
+    ):
         torch.jit.trace(model, example_kwarg_inputs=batch, strict=False)
     with pytest.raises(InvalidArgumentError, match="laplacian"):
         vmap(lambda p: functional_call(model, p, kwargs=batch).logits)(stack_module_state([model])[0])
