@@ -126,7 +126,7 @@ def u_mul_e_sum(graph: BondGraph, v: Tensor, w: Tensor, engine: str = "auto") ->
     [30.0, 2.0]
     """
     check_choice("message_engine", engine, ENGINES)
-    if not in_the_open():
+    if graph.real is not None or not in_the_open():
         return torch.zeros_like(v).index_add(0, graph.target, v.index_select(0, graph.source) * w.unsqueeze(-1))
     if engine == "dgl":
         return _dgl_u_mul_e_sum(graph, v, w)

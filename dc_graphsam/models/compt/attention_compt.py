@@ -17,6 +17,7 @@ one kernel product shared by all heads, plus message passing on the bonds. b_k a
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -196,7 +197,9 @@ class CoMPTAttention(nn.Module):
         """The map from x̂ to the scores of the F bond features in one, [h·F, d] and [h·F], so that q is never formed."""
         h, k = self.heads, self.head_size
         d = h * k
-        with torch.autocast(self.key.weight.device.type, enabled=False):  # a small product of weights with weights
+        device = self.key.weight.device.type
+        whole = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        with whole:  # a small product of weights with weights
             bond_keys = (self.key.weight @ edge_embedding.weight).view(h, k, -1) * math.sqrt(d / k)  # [h, k, F]
             fold = torch.bmm(bond_keys.transpose(1, 2), self.query.weight.view(h, k, d)).flatten(0, 1)
             return fold, torch.einsum("hkf,hk->hf", bond_keys, self.query.bias.view(h, k)).flatten()

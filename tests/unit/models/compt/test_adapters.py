@@ -86,7 +86,7 @@ def test_every_linear_layer_can_be_replaced_by_one_that_does_more(variant, batch
         wrapped = replaced(model, name, wrapper)
         logits = wrapped(**batch).logits
         merged = replaced(model, name, wrapper.merged())(**batch).logits
-        torch.testing.assert_close(logits, merged, atol=1e-5, rtol=1e-5, msg=lambda text: f"{name}: {text}")
+        torch.testing.assert_close(logits, merged, atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
         assert (logits - plain).abs().max() > 1e-6, name
         logits.square().sum().backward()
         assert wrapper.extra.weight.grad.abs().max() > 0, name
@@ -108,7 +108,7 @@ def test_a_wrapped_layer_gets_the_gradient_of_the_plain_one(variant, batch64):
     theirs = {name.replace("base_layer.", ""): p.grad for name, p in wrapped.named_parameters()}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
-            torch.testing.assert_close(theirs[name], parameter.grad, msg=lambda text: f"{name}: {text}")
+            torch.testing.assert_close(theirs[name], parameter.grad, msg=lambda text, name=name: f"{name}: {text}")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -122,15 +122,15 @@ def test_hooks_of_every_submodule_fire(variant, batch):
         seen = []
         hooked = copy.deepcopy(model)
         target = hooked.get_submodule(name)
-        target.register_forward_pre_hook(lambda *_: seen.append("before"))
-        target.register_forward_hook(lambda *_: seen.append("after"))
+        target.register_forward_pre_hook(lambda *_, seen=seen: seen.append("before"))
+        target.register_forward_hook(lambda *_, seen=seen: seen.append("after"))
         logits = hooked(**batch).logits
         assert {"before", "after"} <= set(seen), name
         torch.testing.assert_close(logits, plain, atol=1e-5, rtol=1e-5)
     for name in called(model, nn.Linear):
         seen = []
         hooked = copy.deepcopy(model)
-        hooked.get_submodule(name).register_full_backward_hook(lambda *_: seen.append("back"))
+        hooked.get_submodule(name).register_full_backward_hook(lambda *_, seen=seen: seen.append("back"))
         hooked(**batch).logits.sum().backward()
         assert seen, name
 

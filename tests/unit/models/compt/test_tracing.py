@@ -108,7 +108,7 @@ def test_gradients_per_molecule_under_vmap_and_grad(variant, batch64):
         model(**{name: tensor[i : i + 1] for name, tensor in batch64.items()}).logits.sum().backward()
         for name, parameter in model.named_parameters():
             expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            torch.testing.assert_close(each[name][i], expected, msg=lambda text: f"{name}: {text}")
+            torch.testing.assert_close(each[name][i], expected, msg=lambda text, name=name: f"{name}: {text}")
 
 
 def test_forward_mode_gives_the_slope_of_reverse_mode(batch64):
