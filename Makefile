@@ -4,11 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-<<<<<<< HEAD
-.PHONY: demo test lint docs clean
-=======
-.PHONY: demo test test-without lint clean
->>>>>>> h-py312
+.PHONY: demo test test-without lint docs clean
 
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 10) <= v[:2] < (3, 15) else "Python 3.10 to 3.14 is needed, this is %d.%d: make demo PYTHON=python3.11" % v[:2])'
