@@ -7,6 +7,7 @@ terminals adds a piece to the cell's output at every refresh. The one here needs
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from importlib.util import find_spec
 from typing import Any
@@ -61,6 +62,7 @@ def _notebook_bar() -> type:
 
         def __init__(self, *args: Any, **options: Any) -> None:
             self._shown: str | None = None
+            self._shown_at = 0.0
             options.pop("dynamic_ncols", None)
             interval = max(options.pop("mininterval", 0.1), _SECONDS)
             # gui: tqdm counts and formats, and leaves showing to display()
@@ -68,7 +70,11 @@ def _notebook_bar() -> type:
             if not self.disable:
                 self.display()
 
-        def display(self, *_: Any, text: str | None = None, **__: Any) -> None:
+        def display(self, *_: Any, text: str | None = None, last: bool = False, **__: Any) -> None:
+            now = time.monotonic()
+            if now - self._shown_at < _SECONDS and not last:  # set_postfix() asks for a refresh at every call
+                return
+            self._shown_at = now
             output = {"text/plain": str(self) if text is None else text}
             if self._shown is None:
                 self._shown = display(output, raw=True, display_id=True).display_id
@@ -77,7 +83,7 @@ def _notebook_bar() -> type:
 
         def close(self) -> None:
             if not self.disable:
-                self.display(text=None if self.leave else "")
+                self.display(text=None if self.leave else "", last=True)
             super().close()
 
     return NotebookBar

@@ -66,8 +66,10 @@ def tidy(notebook: nbformat.NotebookNode, folder: str) -> nbformat.NotebookNode:
 
 
 def _texts(output: nbformat.NotebookNode):
-    """The texts of an output, pictures included."""
-    yield from ([output.text] if "text" in output else map(str, output.get("data", {}).values()))
+    """What an output shows: its richest forms, the plain text only where there is no other."""
+    data = output.get("data", {})
+    rich = [kind for kind in data if kind != "text/plain"]
+    yield from ([output.text] if "text" in output else (str(data[kind]) for kind in rich or data))
 
 
 def main() -> None:

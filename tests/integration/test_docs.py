@@ -49,6 +49,7 @@ def test_code_blocks_are_run_or_say_why_not(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", [p for p in PAGES if any(not t for _, t, _ in blocks(p))], ids=lambda path: path.stem)
 def test_code_of_a_page_runs_in_order(path, tmp_path):
     """Console blocks run as they stand, in the folder in which the Python blocks of the page run one after another."""
@@ -66,7 +67,7 @@ def test_code_of_a_page_runs_in_order(path, tmp_path):
     script = tmp_path / "page.py"
     script.write_text("\n\n".join(program))
     done = subprocess.run(
-        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
+        [sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=580
     )
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-3000:]
 
