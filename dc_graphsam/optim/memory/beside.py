@@ -98,6 +98,15 @@ class Beside:
         users.update(weights.untyped_storage().data_ptr() for _, _, weights in runs)
         return cls(params, runs, users, saved)
 
+    def clean(self, saved: Tensor, spans: Sequence[tuple]) -> Tensor:
+        """A vector with the clean weights of a step that is at θ + ε̂, laid out as ``saved``, which may hold the moved ones."""
+        flat = saved.clone()
+        moved = set(self._moved)
+        for i, (start, size, _) in enumerate(spans):
+            if i in moved:  # copies of the short ones are there
+                flat[start : start + size].copy_(self._homes[i].detach().view(-1))
+        return flat
+
     def alone(self) -> bool:
         """Whether nobody but the parameters themselves looks at the memory of those that would point elsewhere.
 

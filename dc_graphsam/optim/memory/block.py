@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
 from operator import attrgetter, is_
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -165,6 +166,25 @@ class Block:
             gaps[start - self._spans[first][0] :][:size] = False
         return not bool(weights[gaps.to(weights.device)].any())
 
+    # ---------------------------------------------------------------- copying and pickling
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs, nothing that says where this one's memory lies; a copy holds the clean weights in place."""
+        vectors = {name: flat for name, (flat, _) in self.vectors.items()}
+        away = self._beside is not None and self._beside.away
+        if away:
+            vectors["saved"] = self._beside.clean(self.flat("saved"), self._spans)
+        own = ("group", "params", "indices", "neighbours")
+        return {**{name: getattr(self, name) for name in own}, "vectors": vectors, "saved": away or self._saved}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Block.__init__(self, state["group"], state["params"], state["indices"])
+        self.neighbours, self._saved = state["neighbours"], state["saved"]
+        for name, flat in state["vectors"].items():
+            self.vectors[name] = flat, self._views_of(flat)
+
+    def _views_of(self, flat: Tensor) -> list[Tensor]:
+        return [flat[a : a + n].view(shape) for a, n, shape in self._spans]
+
     # ---------------------------------------------------------------- weights that move
     def may_move_beside(self) -> bool:
         """Whether nobody but the parameters themselves looks at their memory, and it is worth while."""
@@ -222,7 +242,7 @@ class Block:
         if name not in self.vectors:
             dtype = self.dtype if name == "saved" else self.work_dtype  # the copy of the weights is bit for bit
             flat = torch.zeros(self.numel, dtype=dtype, device=self.device)
-            self.vectors[name] = flat, [flat[a : a + n].view(shape) for a, n, shape in self._spans]
+            self.vectors[name] = flat, self._views_of(flat)
         return self.vectors[name]
 
     def addresses(self, name: str) -> streams.Addresses | None:
@@ -237,7 +257,7 @@ class Block:
             flat, views = self._vector("saved")
         else:
             flat = torch.zeros(self.numel, dtype=self.work_dtype, device=self.device)
-            views = [flat[a : a + n].view(shape) for a, n, shape in self._spans]
+            views = self._views_of(flat)
         torch._foreach_copy_(views, tensors)
         return flat
 

@@ -55,6 +55,15 @@ class Layout:
         self.outside: list[Tensor] = []  # could take part, but have had no gradient so far
         self._key: tuple | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        live = None if self._key is None else self._key[0]
+        return {"blocks": self.blocks, "displaced": self.displaced, "outside": self.outside, "live": live}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.blocks, self.displaced, self.outside = state["blocks"], state["displaced"], state["outside"]
+        known = bool(self.blocks) and state["live"] is not None
+        self._key = (state["live"], list(map(id, self.blocks[0].neighbours))) if known else None
+
     @property
     def host(self) -> bool:
         return all(block.host for block in self.blocks)

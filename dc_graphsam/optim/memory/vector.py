@@ -58,6 +58,9 @@ class StoredVector:
         self.cache: dict[str, Any] = {}
         self.due: Due | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "cache": {}, "due": None}  # due and cache refer to this one's memory
+
     # ---------------------------------------------------------------- reading
     def squares(self) -> list[Scalar]:
         """‖E‖² per block (measured once after each change)."""

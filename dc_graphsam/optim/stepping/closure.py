@@ -37,7 +37,9 @@ class ClosureMixin(ProbeMixin):
                 with noise.record(), unsynced(), self._uncleared_refused(guard):
                     first = self._first_pass(closure)
             with torch.no_grad():
-                again = self._ascend(clean, None, detached(first), reuse_gradient=True)
+                self._asked = clean
+                self.ascend(None, detached(first), reuse_gradient=True)
+                again = self._second
             if again and clean:
                 with noise.replay(), frozen_running_statistics(self.model):
                     second = self._second_pass(closure)
@@ -49,7 +51,7 @@ class ClosureMixin(ProbeMixin):
             last = first if second is None else second
             self._undisturbed = True
             with torch.no_grad():
-                self._take_updating_gradient(last)
+                self.observe(last)
             self._descend()
             done = True
         finally:

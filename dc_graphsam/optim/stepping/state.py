@@ -126,7 +126,8 @@ class StateMixin:
 
     # ---------------------------------------------------------------- copying and pickling
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key != "step"}  # schedulers patch step
+        state = {key: value for key, value in self.__dict__.items() if key != "step"}  # schedulers patch step
+        return {**state, "_names": None, "_left": (None, 0)}  # identities; a copied parameter has no gradient
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -57,6 +57,8 @@ class StepMixin(ClosureMixin):
         """Forget the step under way."""
         self._ascended = self._perturbed = self._moved = self._observed = self._clean = False
         self._second = True  # whether pass B has to run
+        self._asked: bool | None = None  # wants_clean_gradient, where the step has just asked for it
+        self._approaching = False  # whether train() is who ascends: the gradients are its caller's
         self._switched_off = self._undisturbed = False
         self.non_finite: bool | Tensor = False
         self._record = StepRecord()
@@ -114,16 +116,15 @@ class StepMixin(ClosureMixin):
         """
         if self._ascended:
             return self._second
-        return self._ascend(self.wants_clean_gradient, grad_scale, loss, reuse_gradient)
-
-    def _ascend(self, clean: bool, grad_scale: float | Tensor | None, loss: Any, reuse_gradient: bool) -> bool:
+        clean = self.wants_clean_gradient if self._asked is None else self._asked
+        self._asked = None
         if clean:
             self._take_clean_gradient(grad_scale)
         self._record.loss_clean = loss if clean else None
         self._climb(clean)
         self._second = not (reuse_gradient and clean and not self._perturbed)
         self._record.passes = int(clean) + int(self._second)
-        if self._second and not self._switched_off:
+        if self._second and not self._switched_off and not self._approaching:
             self._clear_gradients()
         return self._second
 
@@ -170,9 +171,6 @@ class StepMixin(ClosureMixin):
     @torch.no_grad()
     def restore(self) -> None:
         """Phase 3: put the clean weights back, the same bits in the same storage; safe at any time."""
-        self._put_back()
-
-    def _put_back(self) -> None:
         if self._perturbed or self._layout.displaced:
             self._layout.restore()
             self._perturbed = False
@@ -195,16 +193,12 @@ class StepMixin(ClosureMixin):
             Global norm of the gradients of the perturbed groups as they are, where the caller knows it: it saves
             GraphSAM a pass over the gradients.
         """
-        self._take_updating_gradient(loss, grad_scale, grad_norm)
-
-    def _take_updating_gradient(
-        self, loss: Any = None, grad_scale: float | Tensor | None = None, grad_norm: Scalar | None = None
-    ) -> None:
         if self._observed:
             return
         if not self._ascended and not self._off():
             raise InvalidArgumentError(self._how_to_drive())
-        self._put_back()
+        if self._perturbed or self._layout.displaced:
+            self.restore()
         self._observed = True
         self._record_loss(loss)
         if self._off():
@@ -366,8 +360,11 @@ class StepMixin(ClosureMixin):
     @torch.no_grad()
     def _approach(self) -> None:
         if not self._ascended and not self._off() and not self.wants_clean_gradient:
-            self._climb(clean=False)
-            self._record.passes = 1
+            self._asked, self._approaching = False, True
+            try:
+                self.ascend()
+            finally:
+                self._asked, self._approaching = None, False
 
 
 def _mean_over_processes(loss: Any, device: torch.device) -> Any:
