@@ -28,7 +28,9 @@ class TaskCheck:
     low, high, mean, deviation
         Of the values.
     positives
-        Share of class 1, or ``None``.
+        Share of class 1 of two, or ``None``.
+    commonest
+        Of several classes: how many there are, and the share of the commonest; else ``None``.
     scaffold_share
         R² of predicting a molecule by the mean of the others of its Bemis–Murcko scaffold (leave one out; a scaffold of
         one molecule is predicted by the mean of all). NaN where no value differs.
@@ -42,6 +44,7 @@ class TaskCheck:
     deviation: float
     positives: float | None
     scaffold_share: float
+    commonest: tuple[int, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,9 @@ class DatasetCheck:
         out.append(f"scaffolds: {self.scaffolds:,}")
         for task in self.tasks[:12]:
             share = "–" if np.isnan(task.scaffold_share) else f"{100 * max(task.scaffold_share, 0):.0f} %"
-            if task.positives is None:
+            if task.commonest is not None:
+                about = f"{task.commonest[0]} classes, the commonest {100 * task.commonest[1]:.1f} %"
+            elif task.positives is None:
                 about = (
                     f"{task.low:.4g} to {task.high:.4g}, mean {task.mean:.4g}, standard deviation {task.deviation:.4g}"
                 )
@@ -133,6 +138,8 @@ class DatasetCheck:
             out.append(f"… and {len(self.tasks) - 12} more tasks")
         if self.characters is not None:
             title = "ROC-AUC" if self.characters.metric == "roc_auc" else "R²"
+            if np.isnan(self.characters.scores["canonical"]):
+                return [*out, "characters alone: too few labels to tell", self.verdict()]
             scores = ", ".join(f"{self.characters.scores[how]:.3f} {how}" for how in WRITINGS)
             out.append(
                 f"characters alone, {title}: {scores}; trained as written, tested canonical {self.characters.transferred:.3f}"
@@ -172,7 +179,7 @@ def check_dataset(
     labels
         float [M, T], NaN where nothing was measured.
     task_names, task_type
-        Of the T columns: ``"classification"`` (0 and 1) or ``"regression"``.
+        Of the T columns: ``"classification"`` (0 and 1), ``"multiclass"`` (numbers of classes) or ``"regression"``.
     name
         Of the table, for the words.
     problems
@@ -180,7 +187,7 @@ def check_dataset(
     parts
         Part → rows of a split, to look for molecules in more than one.
     characters
-        Whether to fit the character baseline, which takes some seconds.
+        Whether to fit the character baseline, which takes some seconds; there is none for several classes.
     seed
         Of its splits.
 
@@ -231,7 +238,7 @@ def check_dataset(
         scaffolds=int(scaffolds.max()) + 1,
         tasks=[_task(task, labels[rows, column], scaffolds, task_type) for column, task in enumerate(task_names)],
         characters=character_baseline([smiles[row] for row in rows], labels[rows], task_type, seed=seed)
-        if characters
+        if characters and task_type != "multiclass"
         else None,
     )
 
@@ -265,7 +272,7 @@ def _deviations(labels: np.ndarray) -> np.ndarray:
 def _disagree(values: np.ndarray, task_type: str, deviation: np.ndarray) -> bool:
     for column, spread in zip(values.T, deviation, strict=True):
         known = column[~np.isnan(column)]
-        if len(known) > 1 and np.ptp(known) > (0.0 if task_type == "classification" else SPREAD * spread):
+        if len(known) > 1 and np.ptp(known) > (SPREAD * spread if task_type == "regression" else 0.0):
             return True
     return False
 
@@ -289,8 +296,14 @@ def _task(name: str, column: np.ndarray, scaffolds: np.ndarray, task_type: str) 
         mean=float(values.mean()),
         deviation=float(values.std()),
         positives=float((values == 1).mean()) if task_type == "classification" else None,
-        scaffold_share=_share(values, scaffolds[known]),
+        scaffold_share=float("nan") if task_type == "multiclass" else _share(values, scaffolds[known]),
+        commonest=_commonest(values) if task_type == "multiclass" else None,
     )
+
+
+def _commonest(values: np.ndarray) -> tuple[int, float]:
+    counts = np.unique(values, return_counts=True)[1]
+    return len(counts), float(counts.max() / len(values))
 
 
 def _share(values: np.ndarray, groups: np.ndarray) -> float:

@@ -34,7 +34,8 @@ class RewritingCheck:
     mean_change, largest_change
         Of a prediction against the one as written, over all writings; probabilities, or label units.
     flipped
-        Share of decisions (probability above one half) that another writing turns; ``None`` for values.
+        Share of decisions (probability above one half; of several classes the likeliest) that another writing turns; ``None``
+        for values.
     """
 
     metric: str
@@ -89,6 +90,7 @@ def check_rewriting(
     task_type: str,
     metric: str,
     *,
+    class_counts: Sequence[int] | None = None,
     rewrites: int = 5,
     seed: int = 0,
 ) -> RewritingCheck:
@@ -97,13 +99,16 @@ def check_rewriting(
     Parameters
     ----------
     predict
-        SMILES → float [M, T]: probabilities of class 1, or values in label units; NaN where there is none.
+        SMILES → float [M, T]: probabilities of class 1, or values in label units; multiclass: [M, ΣC], a probability for
+        each class of each task. NaN where there is none.
     smiles
         M SMILES that can be parsed.
     labels
         float [M, T], NaN where nothing was measured.
     task_names, task_type, metric
         What the labels are, as in :class:`~dc_graphsam.tasks.TaskSpec`.
+    class_counts
+        Multiclass: classes of each task.
     rewrites
         Random orders of each molecule, at least 1.
     seed
@@ -132,15 +137,20 @@ def check_rewriting(
         raise InvalidArgumentError("smiles is empty; accepted: at least one molecule")
     labels = np.asarray(labels, np.float64)
     writings = [rewrite(smiles, "canonical"), *random_writings(smiles, rewrites, seed)]
-    first, *others = (_checked(predict(list(texts)), labels.shape) for texts in (smiles, *writings))
+    shape = (len(smiles), labels.shape[1] if class_counts is None else sum(class_counts))
+    first, *others = (_checked(predict(list(texts)), shape) for texts in (smiles, *writings))
     # what cannot be predicted one way cannot be compared
     changes = np.abs(np.stack(others) - first)
     turned = None
-    if task_type == "classification":
-        known = ~np.isnan(changes)
-        turned = float((((np.stack(others) > 0.5) != (first > 0.5)) & known).sum() / max(known.sum(), 1))
-    scored = np.where(np.isnan(changes).any(axis=0), np.nan, labels)
-    scores = [all_metrics(task_type, scored, values, task_names)[0][metric] for values in (first, *others)]
+    if task_type != "regression":
+        before, *after = (_decisions(values, class_counts) for values in (first, *others))
+        known = ~np.isnan(before) & ~np.isnan(np.stack(after))
+        turned = float(((np.stack(after) != before) & known).sum() / max(known.sum(), 1))
+    complete = ~np.isnan(changes).any(axis=(0, 2))
+    scores = [
+        all_metrics(task_type, labels[complete], values[complete], task_names, class_counts=class_counts)[0][metric]
+        for values in (first, *others)
+    ]
     none = np.isnan(changes).all()
     return RewritingCheck(
         metric=metric,
@@ -153,6 +163,14 @@ def check_rewriting(
         largest_change=float("nan") if none else float(np.nanmax(changes)),
         flipped=turned,
     )
+
+
+def _decisions(values: np.ndarray, class_counts: Sequence[int] | None) -> np.ndarray:
+    """float [M, T]: the class that is decided for, NaN where there is no prediction."""
+    if class_counts is None:
+        return np.where(np.isnan(values), np.nan, values > 0.5)
+    parts = np.split(values, np.cumsum(class_counts)[:-1], axis=1)
+    return np.stack([np.where(np.isnan(p).any(axis=1), np.nan, p.argmax(axis=1)) for p in parts], axis=1)
 
 
 def _checked(values: Any, shape: tuple[int, ...]) -> np.ndarray:

@@ -14,6 +14,7 @@ from dc_graphsam.cli.console import metric_table, result, say, text_table, use_c
 from dc_graphsam.cli.options import RUN_FIELDS
 from dc_graphsam.cli.settings import merge, read_config, read_words
 from dc_graphsam.cli.values import UsageError
+from dc_graphsam.wording import BASELINES
 
 __all__ = ["datasets", "demo", "evaluate", "export", "predict", "publish", "train"]
 
@@ -27,7 +28,6 @@ DEMO: dict[str, Any] = {
     "learning_rate": 1e-3,
     "output": "runs/demo",
 }
-_BASELINES = {"mean": "predict the mean", "random_forest": "random forest"}
 
 
 def train(arguments: Namespace, words: list[str], debug: bool) -> int:
@@ -103,7 +103,7 @@ def _show(done) -> None:
     method = METHODS[settings.optimizer].title
     from dc_graphsam.metrics.classes import CLASS_METRICS
 
-    titles = dict(_BASELINES)
+    titles = dict(BASELINES)
     if metrics["metric"] in CLASS_METRICS:
         titles["mean"] = "predict the commonest class"
     rows = {titles.get(key, key): values for key, values in metrics.get("baselines", {}).items()}
@@ -136,6 +136,7 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
         validation_data=arguments.validation_data,
         test_data=arguments.test_data,
         batch_size=arguments.batch_size,
+        rewrite=arguments.rewrite,
         progress=sys.stderr.isatty(),
     )
     if arguments.json:
@@ -146,6 +147,8 @@ def evaluate(arguments: Namespace, _: list[str], debug: bool) -> int:
     part = "" if found["split"] == "all" else f", {found['split']} split"
     title = f"{found['data']}{part}: {found['molecules']:,} molecules"
     result(metric_table(title, {str(arguments.model): found["metrics"]}))
+    if "rewriting" in found:
+        result(f"\n{found['rewriting']['sentence']}")
     return 0
 
 
@@ -281,7 +284,8 @@ def _check_data(arguments: Namespace, debug: bool) -> int:
     from dc_graphsam.data import read_labelled
 
     name, table = read_labelled(
-        arguments.check or arguments.data,
+        arguments.check,
+        arguments.data,
         data_dir=arguments.data_dir,
         smiles_column=arguments.smiles_column,
         task_columns=arguments.target,

@@ -144,6 +144,13 @@ def _add_evaluate(parser: _Parser) -> None:
         parser.add_argument(f"--{part}-data", metavar="CSV", help=f"where the {part} table of the run lies now")
     parser.add_argument("--data-dir", metavar="FOLDER", help="of the built-in data sets' files")
     parser.add_argument("--batch-size", type=_whole, metavar="N", help="molecules per batch")
+    parser.add_argument(
+        "--rewrite",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="also predict every molecule written canonically and in N random orders of its atoms, and say what changes",
+    )
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
 
 

@@ -30,6 +30,7 @@ __all__, __getattr__, __dir__ = exports(
         "load_moleculenet": ".moleculenet.load",
         "load_splits": ".partition",
         "push_dataset": ".hub.push",
+        "read_labelled": ".moleculenet.labelled",
         "read_table": ".tables",
         "save_dataset": ".hub.push",
         "save_splits": ".partition",

@@ -18,7 +18,7 @@ from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_colum
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
 
-__all__ = ["load_csv"]
+__all__ = ["load_csv", "read_csv_labels"]
 
 logger = logging.getLogger(__name__)
 
@@ -192,6 +192,21 @@ def _check_one_way(split: str, ways: Mapping[str, object], tables: Mapping[str, 
         raise InvalidArgumentError(
             f"split is 'kfold' and {own[0]} is given, too; give one of them", arguments=("split", own[0])
         )
+
+
+def read_csv_labels(
+    path: str | Path,
+    smiles_column: str | None = None,
+    task_columns: str | Sequence[str] | None = None,
+    task_type: str | None = None,
+    positive: str | Sequence[str] | None = None,
+) -> LabelledSmiles:
+    """SMILES and labels of a table, without building a molecule; arguments and errors as of :func:`load_csv`.
+
+    Labels that are bounds count as not measured.
+    """
+    wanted = [task_columns] if isinstance(task_columns, str) else None if task_columns is None else list(task_columns)
+    return _read(_Tables(path, None, None), smiles_column, wanted, task_type, positive, None, (), "drop")
 
 
 class _Tables:

@@ -10,11 +10,10 @@ from typing import Any
 
 from dc_graphsam.chem import FEATURE_SETS, get_feature_set
 from dc_graphsam.hub.card_data import summary
-from dc_graphsam.wording import md, number
+from dc_graphsam.wording import BASELINES, md, number
 
 __all__ = []
 
-_BASELINES = {"mean": "predict the mean", "random_forest": "random forest"}
 _COMMONEST = "predict the commonest class"
 _INSTALLED = ("torch", "transformers", "accelerate", "datasets", "deepchem", "dgl", "rdkit", "numpy")
 
@@ -116,7 +115,7 @@ def comparison(f: dict[str, Any], title: str, greater_is_better: bool) -> str:
 
 def baseline_rows(f: dict[str, Any], metrics: Sequence[str]) -> list[str]:
     found = f["metrics"].get("baselines") or {}
-    titles = {**_BASELINES, "mean": _COMMONEST} if f["task"]["task_type"] == "multiclass" else _BASELINES
+    titles = {**BASELINES, "mean": _COMMONEST} if f["task"]["task_type"] == "multiclass" else BASELINES
     return [
         " | ".join([titles.get(name, md(name)), *(number(values.get(metric)) for metric in metrics)])
         for name, values in found.items()

@@ -8,7 +8,7 @@ What is read is written by ``dc-graphsam train``; only ``run.json`` is required,
     ``model`` {``name``, ``parameters`` (int), ``config``}, ``optimizer`` {``name``, ``base``, ``rho``, …}, ``training``
     (all arguments), ``versions`` {package: version}, ``device`` (str), ``seconds`` (float), ``started`` (ISO 8601).
 ``metrics.json``
-    ``test`` and ``validation`` {metric: value}, ``baselines`` {``mean``, ``random_forest``: {metric: value}},
+    ``test`` and ``validation`` {metric: value}, ``baselines`` {``mean``, ``forest``, ``boosting``: {metric: value}},
     ``metric`` (the one models are selected by), ``best_epoch`` (float, the epoch
     whose weights were kept). Several tasks: ``<metric>_<task>`` beside
     ``<metric>``. NaN and null mean: not defined.
@@ -43,7 +43,7 @@ from dc_graphsam.metrics.masked import METRICS_OF, get_metric
 from dc_graphsam.report.classes import confusion_plots, worst_of_classes
 from dc_graphsam.report.data import RunRecord
 from dc_graphsam.report.inside import inside_pictures
-from dc_graphsam.wording import GREATER_IS_BETTER, NAMES, TITLES
+from dc_graphsam.wording import BASELINES, GREATER_IS_BETTER, NAMES, TITLES
 
 __all__ = ["write_report"]
 
@@ -193,7 +193,7 @@ def _results(run: RunRecord, name: str) -> dict[str, Any] | None:
     first = {"classification": "predict the class share", "multiclass": "predict the commonest class"}.get(
         run.spec.task_type, "predict the mean"
     )
-    titles = {"mean": first, "random_forest": "random forest (Morgan)"}
+    titles = {**BASELINES, "mean": first}
     baselines = run.metrics.get("baselines") or {}
     table = [(titles.get(key, key), values, False) for key, values in baselines.items()] + [(name, test, True)]
     best = {}
@@ -236,7 +236,8 @@ def _task_table(run: RunRecord, results: dict[str, Any]) -> dict[str, Any] | Non
     if len(run.spec.task_names) == 1 or not run.smiles:
         return None
     classes = run.spec.task_type == "classification"
-    forest = (run.metrics.get("baselines") or {}).get("random_forest") or {}
+    baselines = run.metrics.get("baselines") or {}
+    forest = baselines.get("forest") or baselines.get("random_forest") or {}
     rows = []
     for t, task in enumerate(run.spec.task_names):
         y = run.labels[:, t][np.isfinite(run.labels[:, t])]

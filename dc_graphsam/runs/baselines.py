@@ -1,4 +1,4 @@
-"""Two models that any network has to beat, fitted on the same split: predict-the-mean and a random forest.
+"""What any network has to beat, fitted on the same split: predict-the-mean, a random forest, gradient boosting.
 
 Of several classes predict-the-mean gives every molecule the shares of the classes: it predicts the commonest one.
 """
@@ -6,64 +6,25 @@ Of several classes predict-the-mean gives every molecule the shares of the class
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dc_graphsam.exceptions import InvalidArgumentError, InvalidSmilesError
+from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.metrics.masked import all_metrics
+from dc_graphsam.runs.trees import boosted_trees, forest, tree_features
 from dc_graphsam.tasks import TaskSpec
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-__all__ = ["BASELINES", "fit_baselines", "mean_baseline", "morgan_fingerprints", "random_forest_baseline"]
+__all__ = ["BASELINES", "class_share_baseline", "fit_baselines", "mean_baseline", "tree_baseline"]
 
 logger = logging.getLogger(__name__)
 
-BASELINES = ("mean", "random_forest")
-FINGERPRINT_RADIUS, FINGERPRINT_BITS = 2, 2048
-N_TREES = 200  # 500 trees change RMSE on ESOL by 0.5 % and take 2.5 times as long
-MAX_ROWS_PER_TREE = 2000  # all rows take part; bounds the time, without loss: Tox21 SR-MMP 0.892 both ways
-
-
-def morgan_fingerprints(smiles) -> np.ndarray:
-    """Morgan fingerprints of radius 2 folded to 2,048 bits (Rogers & Hahn 2010; those of ECFP4 by another hash).
-
-    Parameters
-    ----------
-    smiles : sequence of str
-        M molecules.
-
-    Returns
-    -------
-    ndarray
-        uint8 [M, 2048], 0 or 1.
-
-    Raises
-    ------
-    InvalidSmilesError
-        A SMILES cannot be parsed.
-
-    Examples
-    --------
-    >>> bits = morgan_fingerprints(["CCO", "OCC"])
-    >>> bits.shape, bool((bits[0] == bits[1]).all())
-    ((2, 2048), True)
-    """
-    from rdkit import Chem, rdBase
-    from rdkit.Chem import rdFingerprintGenerator
-
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=FINGERPRINT_RADIUS, fpSize=FINGERPRINT_BITS)
-    bits = np.zeros((len(smiles), FINGERPRINT_BITS), dtype=np.uint8)
-    with rdBase.BlockLogs():
-        for row, text in enumerate(smiles):
-            mol = Chem.MolFromSmiles(text) if isinstance(text, str) else None
-            if mol is None:
-                raise InvalidSmilesError(text, "cannot be parsed")
-            bits[row] = generator.GetFingerprintAsNumPy(mol)
-    return bits
+BASELINES = ("mean", "forest", "boosting")
 
 
 def mean_baseline(train_labels: np.ndarray, n_test: int) -> np.ndarray:
@@ -123,29 +84,29 @@ def class_share_baseline(train_labels: np.ndarray, n_test: int, class_counts: Se
     return np.tile(np.concatenate(shares), (n_test, 1))
 
 
-def random_forest_baseline(
-    train_bits: np.ndarray,
+def tree_baseline(
+    learner: Callable[..., np.ndarray],
+    train: np.ndarray,
     train_labels: np.ndarray,
-    test_bits: np.ndarray,
+    test: np.ndarray,
     task_type: str,
     seed: int = 0,
     class_counts: Sequence[int] | None = None,
 ) -> np.ndarray:
-    """One random forest (Breiman 2001) for each task, on that task's labelled rows.
-
-    200 trees; the features tried at a split are a tenth of the bits for values and their square root for classes; a
-    tree draws as many rows as there are, 2,000 at most.
+    """One ensemble of trees for each task, on that task's labelled rows.
 
     Parameters
     ----------
-    train_bits, test_bits
-        uint8 [M, F] and [M', F].
+    learner
+        :func:`~dc_graphsam.runs.trees.forest` or :func:`~dc_graphsam.runs.trees.boosted_trees`, or what is called like them.
+    train, test
+        float32 [M, F] and [M', F], see :func:`~dc_graphsam.runs.trees.tree_features`.
     train_labels
         float [M, T], NaN where nothing was measured.
     task_type
         ``"regression"``, ``"classification"`` or ``"multiclass"``.
     seed
-        Of the forests.
+        Of the trees.
     class_counts
         Classes of each task of a multiclass problem.
 
@@ -157,16 +118,16 @@ def random_forest_baseline(
 
     Examples
     --------
-    >>> bits = morgan_fingerprints(["C", "CC", "CCO", "CCCO"])
-    >>> random_forest_baseline(bits, np.array([[0.0], [0.0], [1.0], [1.0]]), bits[:1], "classification").shape
+    >>> from dc_graphsam.runs.trees import forest
+    >>> rows = np.arange(8, dtype=np.float32)[:, None]
+    >>> tree_baseline(forest, rows, (rows > 3).astype(float), rows[:1], "classification").shape
     (1, 1)
     """
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
     many = task_type == "multiclass"
-    starts = np.cumsum([0, *class_counts]) if many else np.arange(train_labels.shape[1] + 1)
-    predictions = np.full((len(test_bits), starts[-1]), np.nan)
-    for task in range(train_labels.shape[1]):
+    tasks = train_labels.shape[1]
+    starts = np.cumsum([0, *class_counts]) if many else np.arange(tasks + 1)
+    predictions = np.full((len(test), starts[-1]), np.nan)
+    for task in range(tasks):
         own = slice(starts[task], starts[task + 1])
         rows = ~np.isnan(train_labels[:, task])
         y = train_labels[rows, task]
@@ -175,25 +136,14 @@ def random_forest_baseline(
         if (y == y[0]).all():
             predictions[:, own] = np.arange(class_counts[task]) == y[0] if many else y[0]
             continue
-        max_samples = MAX_ROWS_PER_TREE if y.size > MAX_ROWS_PER_TREE else None
-        shared = {"n_estimators": N_TREES, "max_samples": max_samples, "random_state": seed, "n_jobs": -1}
-        classes = task_type != "regression"
-        if classes:
-            forest = RandomForestClassifier(max_features="sqrt", **shared)
-        else:
-            forest = RandomForestRegressor(max_features=0.1, **shared)
-        forest.fit(train_bits[rows], y)
-        forest.set_params(n_jobs=1)  # threads add the trees up in any order: equal seeds would differ by 1e-16
-        if many:
-            predictions[:, own] = 0.0  # of classes that no training row has
-            predictions[:, starts[task] + forest.classes_.astype(int)] = forest.predict_proba(test_bits)
-        else:
-            predictions[:, task] = forest.predict_proba(test_bits)[:, 1] if classes else forest.predict(test_bits)
+        count = class_counts[task] if many else 2 if task_type == "classification" else None
+        found = learner(train[rows], y, test, class_count=count, seed=seed, tasks=tasks)
+        predictions[:, own] = found if many else found[:, 1:] if count else found[:, None]
     return predictions
 
 
-def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
-    """Fit both baselines on the training split and score them on the test split.
+def fit_baselines(data: DatasetDict, seed: int = 0, cache_dir: str | Path | None = None) -> dict[str, dict]:
+    """Fit the baselines on the training split and score them on the test split.
 
     Parameters
     ----------
@@ -201,14 +151,16 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
         Splits ``train`` and ``test`` with columns ``smiles`` (string) and ``labels`` (list of T floats, NaN where
         nothing was measured), and a :class:`~dc_graphsam.TaskSpec`. The validation split is not used.
     seed
-        Of the random forest.
+        Of the trees.
+    cache_dir
+        Where descriptors are kept, see :func:`~dc_graphsam.data.molecule_features.molecule_features`.
 
     Returns
     -------
     dict
-        ``{"mean": {…}, "random_forest": {…}}``; each holds the metrics of the test split under the names that
-        :func:`~dc_graphsam.metrics.all_metrics` gives, and ``"predictions"``, float64 [M_test, T] (multiclass: [M_test, ΣC]). Tasks without a
-        training label have NaN predictions, are in no metric, and are named through ``logging``.
+        ``{"mean": {…}, "forest": {…}, "boosting": {…}}``; each holds the metrics of the test split under the names that
+        :func:`~dc_graphsam.metrics.all_metrics` gives, and ``"predictions"``, float64 [M_test, T] (multiclass: [M_test, ΣC]).
+        Tasks without a training label have NaN predictions, are in no metric, and are named through ``logging``.
 
     Raises
     ------
@@ -224,7 +176,7 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
     >>> data = DatasetDict(train=Dataset.from_dict(rows), test=Dataset.from_dict(rows))
     >>> data = TaskSpec("toy", ("logS",), "regression", "rmse").attach(data)
     >>> baselines = fit_baselines(data)
-    >>> round(baselines["mean"]["mae"], 3), baselines["random_forest"]["predictions"].shape
+    >>> round(baselines["mean"]["mae"], 3), baselines["forest"]["predictions"].shape
     (0.5, (4, 1))
     """
     for split in ("train", "test"):
@@ -232,14 +184,16 @@ def fit_baselines(data: DatasetDict, seed: int = 0) -> dict[str, dict]:
             raise InvalidArgumentError(f"data has no rows in split {split!r}; accepted: splits 'train' and 'test'")
     spec = TaskSpec.of(data)
     labels = {split: _labels(data[split], len(spec.task_names)) for split in ("train", "test")}
-    bits = {split: morgan_fingerprints(data[split]["smiles"][:]) for split in ("train", "test")}
+    features = {
+        split: tree_features(data[split].with_format(None)["smiles"][:], cache_dir) for split in ("train", "test")
+    }
+    trees = (features["train"], labels["train"], features["test"], spec.task_type, seed, spec.class_counts)
     predictions = {
         "mean": mean_baseline(labels["train"], len(labels["test"]))
         if spec.class_counts is None
         else class_share_baseline(labels["train"], len(labels["test"]), spec.class_counts),
-        "random_forest": random_forest_baseline(
-            bits["train"], labels["train"], bits["test"], spec.task_type, seed, spec.class_counts
-        ),
+        "forest": tree_baseline(forest, *trees),
+        "boosting": tree_baseline(boosted_trees, *trees),
     }
 
     unlearnt = np.isnan(labels["train"]).all(axis=0)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, RunFolderError, check_choice
+from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, RunFolderError, check_choice, check_whole
 from dc_graphsam.predict.loading import load_run
-from dc_graphsam.runs.scoring import evaluate_model, stored_batch_size
+from dc_graphsam.runs.scoring import evaluate_model, rewriting_of, stored_batch_size
 from dc_graphsam.runs.settings import RunSettings, read_run_yaml
 
 __all__ = ["evaluate_run"]
@@ -26,6 +26,7 @@ def evaluate_run(
     validation_data: str | Path | None = None,
     test_data: str | Path | None = None,
     batch_size: int | None = None,
+    rewrite: int = 0,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Metrics of a trained model.
@@ -45,17 +46,21 @@ def evaluate_run(
         Where those tables of the run lie now, if it had them.
     batch_size
         Molecules per batch; by default as in training, which gives the numbers of ``metrics.json`` again.
+    rewrite
+        Also predict every molecule written canonically and in so many random orders of its atoms; 0: do not.
     progress
         Whether to show progress bars while data are read.
 
     Returns
     -------
     dict
-        ``data``, ``split``, ``molecules``, ``dropped`` and ``metrics``.
+        ``data``, ``split``, ``molecules``, ``dropped`` and ``metrics``; ``rewriting`` if it was asked for: a
+        :meth:`~dc_graphsam.check.RewritingCheck.record`.
     """
     from dc_graphsam.data import dropped_rows
     from dc_graphsam.runs.data import load_all_rows, load_data
 
+    check_whole("rewrite", rewrite, 0)
     split = split or ("test" if dataset is None and data is None else "all")
     check_choice("split", split, ("train", "validation", "test", "all"))
     if dataset is not None and data is not None:
@@ -112,4 +117,7 @@ def evaluate_run(
     if batch_size is None:
         batch_size = stored_batch_size(run.folder)
     metrics, _ = evaluate_model(run.model, rows, batch_size)
-    return {"data": name, "split": split, "molecules": len(rows), "dropped": dropped, "metrics": metrics}
+    found = {"data": name, "split": split, "molecules": len(rows), "dropped": dropped, "metrics": metrics}
+    if rewrite:
+        found["rewriting"] = rewriting_of(run.model, rows, batch_size, rewrite).record()
+    return found

@@ -10,7 +10,7 @@ from dc_graphsam.run_folder import RunFolder
 from dc_graphsam.runs.settings import DEFAULTS
 from dc_graphsam.tasks import TaskSpec
 
-__all__ = ["evaluate_model", "stored_batch_size"]
+__all__ = ["evaluate_model", "rewriting_of", "stored_batch_size"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,3 +58,52 @@ def evaluate_model(model, rows, batch_size: int) -> tuple[dict[str, float], np.n
         parts = np.split(values.astype(np.float64), np.cumsum(config.class_counts)[:-1], axis=1)
         values = np.concatenate([softmax(part, axis=1) for part in parts], axis=1)
     return metrics, values
+
+
+def rewriting_of(model, rows, batch_size: int, rewrites: int, seed: int = 0):
+    """What writing the molecules of a split in other ways does to their predictions.
+
+    Parameters
+    ----------
+    model
+        A property prediction model.
+    rows
+        A split of labelled data that was made from SMILES.
+    batch_size
+        Molecules per batch.
+    rewrites
+        Random orders of each molecule, at least 1.
+    seed
+        Of the orders.
+
+    Returns
+    -------
+    dc_graphsam.check.RewritingCheck
+
+    Raises
+    ------
+    FeatureSetError
+        If the features come with a table of graphs: there is nothing to rewrite.
+    """
+    from dc_graphsam.check import check_rewriting
+    from dc_graphsam.chem import featurize_many
+    from dc_graphsam.data import label_matrix
+    from dc_graphsam.predict.molecules import predict_graphs
+
+    config, spec = model.config, TaskSpec.of(rows)
+
+    def predict(texts: list[str]) -> np.ndarray:
+        graphs = featurize_many(texts, spec.feature_set)
+        return predict_graphs(model, graphs, batch_size, feature_set=spec.feature_set)[0]
+
+    return check_rewriting(
+        predict,
+        rows.with_format(None)["smiles"][:],
+        label_matrix(rows),
+        config.task_names,
+        config.task_type,
+        spec.metric,
+        class_counts=config.class_counts,
+        rewrites=rewrites,
+        seed=seed,
+    )

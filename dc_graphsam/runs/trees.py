@@ -34,7 +34,14 @@ def tree_features(smiles: Sequence[str], cache_dir: str | Path | None = None) ->
     return np.hstack([descriptors.astype(np.float32), counts.astype(np.float32)])
 
 
-def forest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: bool, seed: int = 0) -> np.ndarray:
+def forest(
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    class_count: int | None = None,
+    seed: int = 0,
+    tasks: int = 1,
+) -> np.ndarray:
     """A random forest (Breiman 2001) of 200 trees.
 
     A third of the columns is tried at a split for values, the square root of their number for classes.
@@ -45,15 +52,23 @@ def forest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: boo
         float32 [M, F] and [M', F]; NaN becomes the median of the training rows.
     labels
         float [M]: values, or numbers of classes.
-    classes
-        Whether they are classes.
+    class_count
+        How many classes there are; ``None``: the labels are values.
     seed
         Of the forest.
+    tasks
+        How many tasks there are; a forest does not mind.
 
     Returns
     -------
     numpy.ndarray
-        float64 [M'] values, or [M', C] probabilities of the classes in the order of their numbers.
+        float64 [M'] values, or [M', C] probabilities of the classes 0 … C − 1.
+
+    Examples
+    --------
+    >>> train = np.arange(8, dtype=np.float32)[:, None]
+    >>> forest(train, np.repeat([0.0, 2.0], 4), train[:2], class_count=3).shape
+    (2, 3)
     """
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
@@ -68,23 +83,28 @@ def forest(train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: boo
         "random_state": seed,
         "n_jobs": -1,
     }
-    if classes:
+    if class_count:
         model = RandomForestClassifier(max_features="sqrt", **shared)
     else:
         model = RandomForestRegressor(max_features=1 / 3, **shared)
     model.fit(train, labels)
     model.set_params(n_jobs=1)  # threads add the trees up in any order: equal seeds would differ by 1e-16
-    return model.predict_proba(test) if classes else model.predict(test)
+    return _predicted(model, test, class_count)
 
 
 def boosted_trees(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: bool, seed: int = 0, tasks: int = 1
+    train: np.ndarray,
+    labels: np.ndarray,
+    test: np.ndarray,
+    class_count: int | None = None,
+    seed: int = 0,
+    tasks: int = 1,
 ) -> np.ndarray:
     """Gradient boosting on histograms (scikit-learn's, after LightGBM): 300 rounds, rate 0.05, a fifth of the columns a split.
 
     Parameters
     ----------
-    train, labels, test, classes, seed
+    train, labels, test, class_count, seed
         As of :func:`forest`; NaN is a value of its own.
     tasks
         How many tasks there are; of more than three each gets 100 rounds.
@@ -100,7 +120,7 @@ def boosted_trees(
     useful = differs.sum(axis=0) >= max(3, _RAREST * len(train))
     if not useful.any():
         useful[:] = True
-    kind = HistGradientBoostingClassifier if classes else HistGradientBoostingRegressor
+    kind = HistGradientBoostingClassifier if class_count else HistGradientBoostingRegressor
     model = kind(
         learning_rate=0.05,
         max_iter=N_ROUNDS if tasks <= 3 else N_ROUNDS_OF_MANY_TASKS,
@@ -110,4 +130,12 @@ def boosted_trees(
         random_state=seed,
     )
     model.fit(train[:, useful], labels)
-    return model.predict_proba(test[:, useful]) if classes else model.predict(test[:, useful])
+    return _predicted(model, test[:, useful], class_count)
+
+
+def _predicted(model: Any, test: np.ndarray, class_count: int | None) -> np.ndarray:
+    if not class_count:
+        return model.predict(test)
+    found = np.zeros((len(test), class_count))  # 0 for classes that no training row has
+    found[:, model.classes_.astype(int)] = model.predict_proba(test)
+    return found

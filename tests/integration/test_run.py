@@ -57,7 +57,7 @@ def test_the_folder_holds_what_is_promised_and_nothing_else(finished):
         run["versions"]["torch"] and run["seconds"] > 0 and run["command"].startswith("dc-graphsam train --data my.csv")
     )
     assert set(metrics) == {"metric", "best_epoch", "validation", "test", "baselines"}
-    assert set(metrics["baselines"]) == {"mean", "random_forest"} and metrics["metric"] == "rmse"
+    assert set(metrics["baselines"]) == {"mean", "forest", "boosting"} and metrics["metric"] == "rmse"
     history = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
     validated = {record["epoch"]: record["eval_rmse"] for record in history if "eval_rmse" in record}
     assert sorted(validated) == list(range(1, EPOCHS + 1))

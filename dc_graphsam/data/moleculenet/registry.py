@@ -313,7 +313,7 @@ def get_dataset_entry(name: str) -> DatasetEntry:
     key = name.lower() if isinstance(name, str) else name
     if isinstance(key, str) and key in _ALIASES:
         key = _ALIASES[key]
-    return DATASETS[check_choice("dataset name", key, DATASETS)]
+    return DATASETS[check_choice("dataset", key, DATASETS)]
 
 
 def datasets_table() -> list[dict[str, object]]:

@@ -148,3 +148,10 @@ def test_published_sets(moleculenet_dir, name, molecules, disagreeing, leaks):
     )
     assert (found.duplicated_molecules, found.disagreeing) == (molecules, disagreeing)
     assert found.reads_typing is leaks
+
+
+def test_several_classes():
+    found = check(["CCO", "OCC", "CCC", "CCN", "c1ccccc1"], [0, 2, 1, 1, 1], "multiclass", characters=True)
+    assert found.disagreeing == 1 and found.characters is None
+    assert found.tasks[0].commonest == (3, 0.6)
+    assert any("3 classes, the commonest 60.0 %" in line for line in found.lines())

@@ -106,3 +106,14 @@ def test_the_assertion_tells_models_apart(position, readout, holds):
     with pytest.raises(AssertionError, match="changes a prediction by"):
         assert_rewriting_has_no_influence(model, SMILES)
     assert_rewriting_has_no_influence(model, SMILES, atom_order="canonical")
+
+
+def test_several_classes_are_decided_by_the_likeliest():
+    labels = np.array([[0.0], [1.0], [2.0], [0.0], [1.0], [2.0], [0.0], [1.0]])
+
+    def predict(texts):
+        scores = np.array([[len(text) % 3 == k for k in range(3)] for text in texts], float)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    found = check_rewriting(predict, SMILES, labels, ["grade"], "multiclass", "accuracy", class_counts=[3], rewrites=4)
+    assert 0 < found.flipped <= 1 and 0 <= found.canonical <= 1 and not found.invariant

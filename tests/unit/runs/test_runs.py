@@ -324,3 +324,17 @@ def test_what_becomes_of_bounds_is_a_setting(tmp_path):
         RunSettings(data=str(path), censored="all")
     with pytest.raises(InvalidArgumentError, match="the built-in data set 'freewilson' has no bounds"):
         load_data(resolve_split(RunSettings(dataset="freewilson", censored="exact")))
+
+
+@pytest.mark.parametrize(("position", "readout", "holds"), [("rwse", "attention", True), ("index", "gru", False)])
+def test_evaluation_says_what_rewriting_does(table, tmp_path, position, readout, holds):
+    plan = settings(table, model_options={"position": position, "readout": readout, "hidden_size": 8})
+    train_run(plan, tmp_path / "run")
+    found = evaluate_run(tmp_path / "run", data=table, split="test", rewrite=2)
+    told = found["rewriting"]
+    assert told["rewrites"] == 2 and told["metric"] == "rmse"
+    assert told["as_written"] == pytest.approx(found["metrics"]["rmse"], rel=1e-5)
+    assert told["invariant"] is holds
+    assert ("hangs on how the SMILES is written" in told["sentence"]) is not holds
+    with pytest.raises(InvalidArgumentError, match="rewrite is -1"):
+        evaluate_run(tmp_path / "run", data=table, rewrite=-1)

@@ -25,11 +25,9 @@ def test_names():
     assert get_dataset_entry("BBBP") is DATASETS["bbbp"]
     assert get_dataset_entry("lipo") is DATASETS["lipophilicity"]
     assert get_dataset_entry("Delaney") is DATASETS["esol"]
-    with pytest.raises(
-        InvalidArgumentError, match=r"dataset name is 'bbpb'; accepted: .*'bbbp'.* Did you mean 'bbbp'?"
-    ):
+    with pytest.raises(InvalidArgumentError, match=r"dataset is 'bbpb'; accepted: .*'bbbp'.* Did you mean 'bbbp'?"):
         get_dataset_entry("bbpb")
-    with pytest.raises(InvalidArgumentError, match="dataset name is 3; accepted"):
+    with pytest.raises(InvalidArgumentError, match="dataset is 3; accepted"):
         get_dataset_entry(3)
 
 
