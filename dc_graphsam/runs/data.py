@@ -204,9 +204,7 @@ def check_parts(data) -> None:
     """Raise ``InvalidArgumentError`` if there is nothing to train on or to choose the best epoch by."""
     for part, use in (("train", "to learn from"), ("validation", "to choose the best epoch by")):
         if part not in data or not len(data[part]):
-            raise InvalidArgumentError(
-                f"the split has no rows in {part!r}, which are needed {use}", arguments=("split",)
-            )
+            raise InvalidArgumentError(f"the split has no rows in {part!r}, which are needed {use}")
 
 
 def metric_is_defined(data, part: str) -> bool:
