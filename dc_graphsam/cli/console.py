@@ -9,21 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from dc_graphsam.exceptions import readable
 from dc_graphsam.runs.ranks import is_first_process
-from dc_graphsam.wording import number
+from dc_graphsam.wording import TITLES, number
 
-__all__ = ["METRIC_NAMES", "metric_table", "result", "say", "text_table", "use_console"]
-
-METRIC_NAMES = {
-    "roc_auc": "ROC-AUC",
-    "prc_auc": "PRC-AUC",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-    "roc_auc_ovr": "ROC-AUC (one against the rest)",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "f1_macro": "macro F1",
-}
+__all__ = ["metric_table", "result", "say", "text_table", "use_console"]
 
 
 def say(line: str) -> None:
@@ -99,6 +87,6 @@ def metric_table(title: str, rows: Mapping[str, Mapping[str, float | None]]) -> 
      test set          RMSE      MAE
      random forest   0.6140   0.5000
     """
-    names = [name for name in METRIC_NAMES if any(name in values for values in rows.values())]
+    names = [name for name in TITLES if any(name in values for values in rows.values())]
     cells = [[row, *(number(values.get(name)) for name in names)] for row, values in rows.items()]
-    return text_table([title, *(METRIC_NAMES[name] for name in names)], cells)
+    return text_table([title, *(TITLES[name] for name in names)], cells)

@@ -299,8 +299,6 @@ class _Column:
             )
         return reading
 
-    # ---- helpers
-
     def keys(self) -> Counter:
         """Fields that count as one, and how often they stand there: case and the form of a number make no difference."""
         found: Counter = Counter()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
 import shlex
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +17,16 @@ from dc_graphsam.exceptions import DCGraphSAMError, InvalidArgumentError, check_
 from dc_graphsam.predict.loading import quiet_transformers
 from dc_graphsam.run_folder import RunFolder
 from dc_graphsam.runs.data import check_parts, describe_dataset, load_data, metric_is_defined, resolve_split
+from dc_graphsam.runs.predictions import write_predictions
 from dc_graphsam.runs.ranks import Ranks, process_count
+from dc_graphsam.runs.record import plain_name, record_of_run
 from dc_graphsam.runs.results import RunInterrupted, RunResult
 from dc_graphsam.runs.scoring import evaluate_model
-from dc_graphsam.runs.settings import DEFAULTS, RELEASED, RunSettings, portable_path
+from dc_graphsam.runs.settings import DEFAULTS, RELEASED, RunSettings
 from dc_graphsam.tasks import TaskSpec
 
 __all__ = ["Training"]
 
-FORMAT = 1
 LOGS_PER_EPOCH = 10
 _RANGES = (
     ("per_device_train_batch_size", 1, "[]"),
@@ -39,8 +37,6 @@ _RANGES = (
     ("weight_decay", 0, "[]"),
 )
 _NO_MEMBER = re.compile(r"'?(?P<value>\S+?)'? is not a valid \w+, please select one of \[(?P<members>.*)\]", re.DOTALL)
-_PACKAGES = ("dc_graphsam", "torch", "transformers", "accelerate", "datasets", "deepchem", "dgl", "rdkit", "numpy")
-_NOT_WRITTEN = ("output_dir", "run_name", "hub_token", "hub_model_id", "resume_from_checkpoint", "disable_tqdm")
 
 
 class Training:
@@ -255,7 +251,9 @@ class Training:
         arguments = trainer.args
         sam = self.settings.optimizer
         radius = arguments.method_options().get("rho")
-        method = sam + (f" (rho {radius:g})" if radius is not None else "") if sam != "none" else _name(arguments.optim)
+        method = (
+            sam + (f" (rho {radius:g})" if radius is not None else "") if sam != "none" else plain_name(arguments.optim)
+        )
         epochs = (
             f"{arguments.num_train_epochs:g} epochs" if arguments.max_steps <= 0 else f"{arguments.max_steps:,} steps"
         )
@@ -275,7 +273,7 @@ class Training:
 
     def _interrupted(self, arguments) -> RunInterrupted:
         checkpoints = self.folder.checkpoints()
-        each_epoch = _name(arguments.eval_strategy) == "epoch" and not arguments.eval_delay
+        each_epoch = plain_name(arguments.eval_strategy) == "epoch" and not arguments.eval_delay
         while checkpoints and each_epoch and not _was_evaluated(_state(checkpoints[-1])):
             shutil.rmtree(
                 checkpoints.pop()
@@ -296,7 +294,7 @@ class Training:
         metrics["validation"], _ = evaluate_model(model, self.data["validation"], batch_size)
         if "test" in self.data and len(self.data["test"]):
             metrics["test"], values = evaluate_model(model, self.data["test"], batch_size)
-            self._write_predictions(values)
+            write_predictions(self.folder, self.data["test"], self.spec, values)
             if self.settings.baselines:
                 from dc_graphsam.runs.baselines import fit_baselines
 
@@ -307,40 +305,19 @@ class Training:
                 }
         return metrics
 
-    def _write_predictions(self, values) -> None:
-        from dc_graphsam.data import label_matrix
-
-        test = self.data["test"]
-        labels = label_matrix(test)
-        if self.spec.task_type == "multiclass":
-            self._write_classes(values)
-            return
-        header = ["row", "smiles", *(name for task in self.spec.task_names for name in (task, f"{task}_label"))]
-        rows, smiles = test.with_format(None)["row"][:], test.with_format(None)["smiles"][:]
-        lines = (
-            [row, text, *(_cell(number) for pair in zip(value, label, strict=True) for number in pair)]
-            for row, text, value, label in zip(rows, smiles, values.tolist(), labels.tolist(), strict=True)
+    def _record(self, trainer, seconds: float | None) -> dict[str, Any]:
+        return record_of_run(
+            self.settings,
+            self.folder,
+            trainer.args,
+            self.spec,
+            self.config,
+            self.about_data,
+            parameters=self.parameters,
+            processes=self.ranks.count,
+            started=self.started,
+            seconds=seconds,
         )
-        self.folder.write_csv("predictions_test.csv", header, lines)
-
-    def _write_classes(self, values) -> None:
-        """Name of the predicted class, name of the true one, then a probability per class."""
-        from dc_graphsam.data import label_matrix
-        from dc_graphsam.predict.named import named_result
-
-        test, spec = self.data["test"], self.spec
-        header = ["row", "smiles"]
-        for task, names in zip(spec.task_names, spec.class_names, strict=True):
-            header += [task, f"{task}_label", *(f"{task}={name}" for name in names)]
-        rows, smiles = test.with_format(None)["row"][:], test.with_format(None)["smiles"][:]
-        lines = []
-        for row, text, value, label in zip(rows, smiles, values.tolist(), label_matrix(test).tolist(), strict=True):
-            found = named_result(spec, value)
-            for task, names, number in zip(spec.task_names, spec.class_names, label, strict=True):
-                found[f"{task}_label"] = "" if number != number else names[int(number)]
-            cells = (found[name] for name in header[2:])
-            lines.append([row, text, *(_cell(c) if isinstance(c, float) else c or "" for c in cells)])
-        self.folder.write_csv("predictions_test.csv", header, lines)
 
     def write_results(self, trainer, metrics: dict[str, Any], seconds: float) -> None:
         model = trainer.model.cpu()
@@ -354,40 +331,6 @@ class Training:
             from dc_graphsam.report.page import write_report
 
             write_report(self.folder.path)
-
-    def _record(self, trainer, seconds: float | None) -> dict[str, Any]:
-        arguments = trainer.args
-        own = {f.name for f in fields(arguments)} - _inherited_fields()
-        changed = {f.name: getattr(arguments, f.name) for f in fields(arguments) if f.name not in _NOT_WRITTEN}
-        changed = {name: value for name, value in changed.items() if name not in own and _is_plain(value)}
-        portable = self.settings.portable()
-        return {
-            "format": FORMAT,
-            "command": portable.command("--output", str(portable_path(self.folder.path))),
-            "dataset": self.about_data,
-            "task": self.spec.record(),
-            "model": {
-                "name": self.settings.model,
-                "parameters": self.parameters,
-                "released": self.settings.released,
-                "config": self.config.to_diff_dict(),
-            },
-            "optimizer": {
-                "name": self.settings.optimizer,
-                "base": _name(arguments.optim),
-                **{name: getattr(arguments, name) for name in sorted(own)},
-                **arguments.method_options(),
-            },
-            "training": changed,
-            "versions": {
-                "python": platform.python_version(),
-                **{name: v for name in _PACKAGES if (v := _version(name))},
-            },
-            "device": _device(arguments),
-            **({"processes": self.ranks.count} if self.ranks.count > 1 else {}),
-            "seconds": seconds,
-            "started": self.started,
-        }
 
 
 def _group_is_formed() -> bool:
@@ -423,39 +366,6 @@ def best_epoch(state) -> float | None:
             if record.get("step") == state.best_global_step and "epoch" in record:
                 return round(record["epoch"], 4)
     return round(state.epoch, 4) if state.epoch is not None else None
-
-
-def _inherited_fields() -> set[str]:
-    from transformers import TrainingArguments
-
-    return {f.name for f in fields(TrainingArguments)}
-
-
-def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, (str, int, float, bool, dict, list))
-
-
-def _name(value: Any) -> str:
-    return str(getattr(value, "value", value))
-
-
-def _cell(number: float) -> str:
-    return "" if number != number else f"{number:.7g}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _device(arguments) -> str:
-    import torch
-
-    if arguments.device.type == "cuda":
-        return torch.cuda.get_device_name(arguments.device)
-    return f"{arguments.device.type}, {torch.get_num_threads()} threads"
 
 
 def _explain_enumeration(error: BaseException, options: dict[str, Any]) -> None:
