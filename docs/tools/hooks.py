@@ -32,6 +32,7 @@ ROOMS = {
     "dc_graphsam.models": "Models",
     "dc_graphsam.optim": "Optimizers",
     "dc_graphsam.metrics": "Metrics",
+    "dc_graphsam.check": "Checks",
     "dc_graphsam.processing": "Processor",
     "dc_graphsam.hf": "Hugging Face",
     "dc_graphsam.dc": "DeepChem",
