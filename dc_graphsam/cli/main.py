@@ -19,7 +19,7 @@ from dc_graphsam.exceptions import (
     RunFolderError,
     readable,
 )
-from dc_graphsam.runs.ranks import has_lost_contact, is_first_process
+from dc_graphsam.runs.ranks import has_lost_contact, is_first_process, wait_for_the_end
 
 __all__ = ["main"]
 
@@ -74,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         silent = not is_first_process() and (isinstance(error, DCGraphSAMError) or has_lost_contact(error))
         if debug and not silent and not isinstance(error, UsageError):
             raise
+        if silent:
+            wait_for_the_end()
         code = WRONG_USE if isinstance(error, _WRONG_USE) else FAILED
         return _end(code, f"dc-graphsam: {_one_line(error)}", silent=silent)
 

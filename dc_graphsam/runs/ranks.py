@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from dc_graphsam.exceptions import DCGraphSAMError
 
-__all__ = ["FirstProcessFailed", "Ranks", "has_lost_contact", "is_first_process", "process_count"]
+__all__ = ["FirstProcessFailed", "Ranks", "has_lost_contact", "is_first_process", "process_count", "wait_for_the_end"]
 
 _PATIENCE = timedelta(days=7)  # of processes that wait for the first: it may featurize a large table
+_LAST_WORDS = 30.0  # seconds that the first process has to say why it ends, on a machine with much else to do
 
 
 class FirstProcessFailed(DCGraphSAMError):
@@ -46,6 +49,23 @@ def has_lost_contact(error: BaseException) -> bool:
     """
     text = str(error)
     return isinstance(error, RuntimeError) and ("gloo" in text or "NCCL" in text or "Connection closed" in text)
+
+
+def wait_for_the_end(seconds: float = _LAST_WORDS) -> None:
+    """What a process that ends without a word does before: the launcher ends all as soon as one has ended, and the first
+    may not have said yet why. It ends this one as soon as the first has.
+
+    Parameters
+    ----------
+    seconds
+        How long at most.
+
+    Examples
+    --------
+    >>> wait_for_the_end(0.0)
+    """
+    with contextlib.suppress(KeyboardInterrupt):  # it ends anyway
+        time.sleep(seconds)
 
 
 class Ranks:

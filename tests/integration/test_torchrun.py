@@ -29,13 +29,22 @@ TINY = [
     *("--target", "a", "b", "--hidden-size", "8", "--num-hidden-layers", "1", "--num-attention-heads", "2"),
     *("--dropout", "0", "--no-report", "--use-cpu", "true", "--lr", "0.01", "--seed", "3", "--no-baselines"),
 ]
-EPOCHS = 12  # so many that Ctrl-C comes before the last
+EPOCHS = 8  # so many that Ctrl-C comes before the last
 
 # Several commands in the processes of one start, which costs more than they do.
 SEVERAL = """
 import json, sys
 from dc_graphsam.cli.main import main
 sys.exit(max(main(words) for words in json.loads(sys.argv[1])))
+"""
+# The first process is held up between its failure and what it says of it.
+SLOW = """
+import os, sys, time
+from dc_graphsam.cli import main as cli
+say = cli._one_line
+if os.environ["RANK"] == "0":
+    cli._one_line = lambda error: (time.sleep(4), say(error))[1]
+sys.exit(cli.main())
 """
 
 
@@ -134,10 +143,12 @@ def test_two_processes_give_what_one_gives(one, two):
 
 
 def test_what_the_first_process_refuses_ends_all_and_is_said_once(tmp_path, env):
-    """In the middle of the preparation, where the others wait."""
-    bad = tmp_path / "bad.csv"
+    """In the middle of the preparation, where the others wait; also where the first is slow to say it."""
+    bad, program = tmp_path / "bad.csv", tmp_path / "slow.py"
     bad.write_text("smiles,a,b\nnothing,1.5,2.5\n")
-    code, out, err = finish(torchrun("train", "--data", bad, *TINY, "--output", tmp_path / "run", env=env))
+    program.write_text(SLOW)
+    words = ["train", "--data", bad, *TINY, "--output", tmp_path / "run"]
+    code, out, err = finish(torchrun(*words, env=env, program=program))
     assert code != 0
     said = re.findall(r"^dc-graphsam: .*", err, re.MULTILINE)
     assert len(said) == 1 and "no row can be used" in said[0] and not out, err
