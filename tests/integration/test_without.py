@@ -1,6 +1,6 @@
 """The program without DeepChem and DGL, as it is on Python 3.12 and later.
 
-Files from every room below the DeepChem door run a second time, with both packages hidden from import here and in all
+Tests from every room below the DeepChem door run a second time, with both packages hidden from import here and in all
 processes that the tests start. ``make test-without`` runs all there are.
 """
 
@@ -14,17 +14,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+READ = "tests/unit/data/moleculenet/test_load.py"
 FILES = (
     "tests/unit/chem/test_molgraph.py",
     "tests/unit/data/test_user_table.py",
-    "tests/unit/data/moleculenet/test_load.py",
+    f"{READ}::test_deepchem_and_the_plain_table_agree[esol]",
+    f"{READ}::test_a_second_start_needs_no_deepchem",
+    f"{READ}::test_seeds_are_honoured",
     "tests/unit/models/common/test_message_passing.py",
     "tests/unit/predict/test_csv_stream.py",
-    "tests/unit/hf/test_pipeline.py",
+    "tests/unit/hf/test_pipeline.py::test_one_smiles_a_list_and_a_generator",
+    "tests/unit/hf/test_inspection.py",
     "tests/unit/metrics/test_for_deepchem.py",
     "tests/unit/processing",
 )
-LONG = "tests/unit/data/moleculenet/test_load.py::test_real_files"  # its reader: see test_table_loader.py
 
 
 @pytest.mark.timeout(700)
@@ -36,8 +39,6 @@ def test_rooms_below_the_deepchem_door():
         "-q",
         "-p",
         "no:xdist",
-        "--deselect",
-        LONG,
         "--without",
         "deepchem,dgl",
         *FILES,
