@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from dc_graphsam import optional
 from dc_graphsam.chem import featurize
 from dc_graphsam.cli.main import main
 from dc_graphsam.cli.parser import EXPORT_FORMATS as OFFERED
@@ -93,8 +93,7 @@ def test_what_stands_in_the_way_is_said(tmp_path, monkeypatch):
         export_model(make(), path)
     assert path.read_text() == "kept"
     path.unlink()
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "onnx" else find(name, *a))
+    monkeypatch.setattr(optional, "is_installed", lambda package: package != "onnx")
     with pytest.raises(
         MissingPackageError, match=r"needs onnx, which is not installed: pip install 'dc_graphsam\[onnx\]'"
     ) as error:
