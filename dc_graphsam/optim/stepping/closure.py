@@ -38,8 +38,8 @@ class ClosureMixin(ProbeMixin):
                     first = self._first_pass(closure)
             with torch.no_grad():
                 self._asked = clean
-                self.ascend(None, detached(first), reuse_gradient=True)
-                again = self._second
+                answer = self.ascend(None, detached(first), reuse_gradient=True)
+                again = self._second if answer is None else answer  # an override may have forgotten to return it
             if again and clean:
                 with noise.replay(), frozen_running_statistics(self.model):
                     second = self._second_pass(closure)
