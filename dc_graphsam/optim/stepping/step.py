@@ -274,7 +274,8 @@ class StepMixin(ClosureMixin):
             return self._step_with_closure(closure)
         if not self._ascended and not self._off():
             raise InvalidArgumentError(self._how_to_drive())
-        self.observe(loss=loss)
+        if not self._observed:
+            self.observe(loss=loss)
         self._descend()
         if self._hold:
             self._approach()
