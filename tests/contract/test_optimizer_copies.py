@@ -12,6 +12,8 @@ import torch
 
 from dc_graphsam.optim import OPTIMIZERS, GradientProbe, build_optimizer
 
+WIDE = 1400  # 8,400 weights: long enough to move beside their memory
+
 MEMBERS = {name: (name, {}) for name in OPTIMIZERS if name != "none"}
 MEMBERS |= {
     "ae-sam": ("ae-sam", {"total_steps": 12}),
@@ -40,7 +42,7 @@ WAYS = [by_pickle, by_joblib, copy.deepcopy]
 def build(member):
     torch.manual_seed(0)
     method, options = MEMBERS[member]
-    net = torch.nn.Sequential(torch.nn.Linear(5, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
+    net = torch.nn.Sequential(torch.nn.Linear(WIDE, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2))
     return net, build_optimizer(method, net.parameters(), torch.optim.Adam, lr=0.01, fused=True, **options)
 
 
@@ -50,7 +52,7 @@ def weights(optimizer):
 
 def passes(optimizer, step):
     """The closure of a step, from the optimizer's own parameters: a copy needs no model."""
-    x = torch.randn(8, 5, generator=torch.Generator().manual_seed(step))
+    x = torch.randn(4, WIDE, generator=torch.Generator().manual_seed(step))
 
     def closure():
         optimizer.zero_grad()
