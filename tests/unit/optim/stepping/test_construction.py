@@ -6,10 +6,12 @@ import inspect
 
 import pytest
 
-from dc_graphsam.optim import OPTIMIZERS, SharpnessAwareOptimizer, closure_of
+import dc_graphsam.optim
+from dc_graphsam.catalogue import METHODS
+from dc_graphsam.optim import SharpnessAwareOptimizer, closure_of
 from dc_graphsam.optim.stepping.construction import completed, own_options
 
-CLASSES = [cls for cls in OPTIMIZERS.values() if isinstance(cls, type)]
+CLASSES = [getattr(dc_graphsam.optim, method.cls) for method in METHODS.values() if method.cls]
 
 
 def sections(doc):
