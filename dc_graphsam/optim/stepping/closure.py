@@ -36,10 +36,9 @@ class ClosureMixin(ProbeMixin):
                 noise = SameNoise({p.device for group in self.param_groups for p in group["params"]}, self.same_noise)
                 with noise.record(), unsynced(), self._uncleared_refused(guard):
                     first = self._first_pass(closure)
-            with torch.no_grad():
-                self._asked = clean
-                answer = self.ascend(None, detached(first), reuse_gradient=True)
-                again = self._second if answer is None else answer  # an override may have forgotten to return it
+            self._asked = clean
+            answer = self.ascend(None, detached(first), reuse_gradient=True)
+            again = self._second if answer is None else answer  # an override may have forgotten to return it
             if again and clean:
                 with noise.replay(), frozen_running_statistics(self.model):
                     second = self._second_pass(closure)
@@ -50,8 +49,7 @@ class ClosureMixin(ProbeMixin):
                 second = self._second_pass(closure)
             last = first if second is None else second
             self._undisturbed = True
-            with torch.no_grad():
-                self.observe(last)
+            self.observe(last)
             self._descend()
             done = True
         finally:
