@@ -14,6 +14,7 @@ from dc_graphsam.data.censored import CENSORED, find_relations, without_signs
 from dc_graphsam.data.given_splits import GivenSplit, groups_of_column, parse_times, parts_of_column, parts_of_tables
 from dc_graphsam.data.join_tables import join_tables
 from dc_graphsam.data.label_words import columns_with, is_known_pair, looks_like_classes, read_labels
+from dc_graphsam.data.structure_files import refuse_structures
 from dc_graphsam.data.tables import LabelledSmiles, TextTable, find_smiles_column, parse_labels, read_table
 from dc_graphsam.exceptions import InvalidArgumentError, MissingDataError, check_choice
 from dc_graphsam.tasks import METRICS, TASK_TYPES
@@ -224,6 +225,7 @@ class _Tables:
                 raise InvalidArgumentError(f"{name} is {str(other)!r}, which is given already", arguments=(name,))
             self.paths[part] = Path(other)
         for path in self.paths.values():
+            refuse_structures(path)
             if not path.is_file():
                 raise MissingDataError(f"there is no file {path}")
         self._table: TextTable | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from dc_graphsam.data.deepchem.importing import import_deepchem
 from dc_graphsam.dc.checkpoints import SafeCheckpoints
+from dc_graphsam.dc.copies import Copies
 from dc_graphsam.exceptions import InvalidArgumentError
 
 deepchem = import_deepchem("dc_graphsam.dc")
@@ -16,7 +17,7 @@ TorchModel = deepchem.models.TorchModel
 __all__ = ["SharpnessAwareTraining", "sharpness_aware"]
 
 
-class SharpnessAwareTraining(SafeCheckpoints):
+class SharpnessAwareTraining(Copies, SafeCheckpoints):
     """What :func:`sharpness_aware` puts before a ``TorchModel`` class: a few hooks, no training loop.
 
     With a recipe such as :class:`~dc_graphsam.dc.GraphSAMOptimizer`, ``fit``, ``fit_generator`` and ``fit_on_batch`` take
@@ -35,6 +36,12 @@ class SharpnessAwareTraining(SafeCheckpoints):
     _steps: Any = None  # StepPasses while fitting
     _single_batch = False
     passes = 0
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        around = vars(type(self)).get("_around")  # a class made by sharpness_aware cannot be found by its name
+        if around is None:
+            return super().__reduce_ex__(protocol)
+        return _without_state, (around,), self.__getstate__()
 
     def fit_generator(
         self,
@@ -181,5 +188,13 @@ def _sharpness_aware_class(cls: type) -> type:
         )
     doc = f"``{cls.__name__}`` that takes sharpness-aware steps; see :func:`dc_graphsam.dc.sharpness_aware`."
     return type(
-        f"SharpnessAware{cls.__name__}", (SharpnessAwareTraining, cls), {"__doc__": doc, "__module__": __name__}
+        f"SharpnessAware{cls.__name__}",
+        (SharpnessAwareTraining, cls),
+        {"__doc__": doc, "__module__": __name__, "_around": cls},
     )
+
+
+def _without_state(cls: type) -> Any:
+    """A model around ``cls`` that is about to be given its state."""
+    made = _sharpness_aware_class(cls)
+    return made.__new__(made)

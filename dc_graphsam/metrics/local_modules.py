@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from dc_graphsam.exceptions import check_choice
+from dc_graphsam.metrics import masked
 from dc_graphsam.metrics.masked import MetricResult
 from dc_graphsam.optional import require
 
-__all__ = ["DESCRIPTION", "INPUTS", "MODULES", "as_output", "load_metric", "module_folder"]
+__all__ = ["DESCRIPTION", "INPUTS", "MODULES", "as_output", "load_metric", "masked_metric", "module_folder"]
 
 MODULES = ("masked_roc_auc", "masked_prc_auc", "masked_rmse", "masked_mae", "masked_r2")
 _FOLDER = Path(__file__).with_name("modules")
 
-# Shared by the scripts in modules/, which evaluate copies elsewhere before it runs them.
 DESCRIPTION = {
     "roc_auc": "Area under the ROC curve, mean over the tasks with labels of both classes; NaN labels are missing.",
     "prc_auc": "Area under the precision-recall curve (average precision), mean over the tasks with labels of both "
@@ -43,6 +43,43 @@ def as_output(result: MetricResult) -> dict:
     if result.left_out or len(result.per_task) > 1:
         output.update(per_task=result.per_task, left_out=result.left_out)
     return output
+
+
+def masked_metric(name: str) -> type:
+    """The ``evaluate.Metric`` of one masked metric, for the scripts in modules/, which evaluate copies elsewhere and runs there.
+
+    Parameters
+    ----------
+    name
+        A function of :mod:`dc_graphsam.metrics.masked`: ``"roc_auc"``, ``"prc_auc"``, ``"rmse"``, ``"mae"`` or ``"r2"``.
+
+    Examples
+    --------
+    >>> masked_metric("mae").__name__
+    'MaskedMae'
+    """
+    import datasets
+    import evaluate
+
+    function, number = getattr(masked, check_choice("name", name, tuple(DESCRIPTION))), datasets.Value("float64")
+
+    class Masked(evaluate.Metric):
+        def _info(self):
+            return evaluate.MetricInfo(
+                description=DESCRIPTION[name],
+                citation="",
+                inputs_description=INPUTS,
+                features=[
+                    datasets.Features({"predictions": feature, "references": feature})
+                    for feature in (datasets.Sequence(number), number)
+                ],
+            )
+
+        def _compute(self, predictions, references, task_names=None):
+            return as_output(function(references, predictions, task_names))
+
+    Masked.__name__ = Masked.__qualname__ = "Masked" + name.title().replace("_", "")
+    return Masked
 
 
 def module_folder(name: str) -> Path:

@@ -29,6 +29,7 @@ __all__, __getattr__, __dir__ = exports(
         "SharpnessAwareOptimizer": ".stepping.base",
         "StepRecord": ".stepping.step",
         "build_optimizer": ".registry",
+        "closure_of": ".stepping.closure",
         "frozen_running_statistics": ".perturbed.batch_norm",
         "largest_hessian_eigenvalue": ".looking.flatness",
         "sharpness": ".looking.flatness",

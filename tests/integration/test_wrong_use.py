@@ -43,7 +43,7 @@ def refused(capsys, command: str, code: int = 2) -> str:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("", "a command is needed: train, evaluate, predict, publish, datasets, demo"),
+        ("", "a command is needed: train, evaluate, predict, export, publish, datasets, demo"),
         ("trian --dataset bbbp", "there is no command 'trian'. Did you mean 'train'?"),
         ("--vresion", "has no option '--vresion'. Did you mean '--version'?"),
         ("train", "train needs --dataset NAME (see dc-graphsam datasets) or --data FILE"),

@@ -168,7 +168,7 @@ class _Group:
         self._others = [p for p in everyone if p.grad is None]
         self._steps, self._means, self._squares = list(zip(*map(_state, states), strict=True)) or ((), (), ())
         self._sizes = list(map(Tensor.numel, params))
-        self._kept = [step.untyped_storage() for step in self._steps]  # of numbers; nobody moves them elsewhere
+        self._kept = [step.untyped_storage() for step in self._steps]  # of numbers; they stay as long as this
         self._pointers: dict[str, list[int]] = {}
         self._at: dict[str, streams.Addresses] = {}
         self._gradients: list[Tensor] = []
@@ -203,13 +203,12 @@ class _Group:
             self._gradients = list(map(_gradient, self.params))
             gradients = streams.Addresses.of(self._gradients)
         self._at["g"] = gradients
-        if "t" not in self._at:
-            self._at["t"] = streams.Addresses.of(self._steps)
         lists = {"p": self.params, "m": self._means, "v": self._squares}
         for name, tensors in lists.items():
             pointers = list(map(Tensor.data_ptr, tensors))
             if pointers != self._pointers.get(name):
                 self._at[name], self._pointers[name] = streams.Addresses.of(tensors), pointers
+                self._at["t"] = streams.Addresses.of(self._steps)  # what moves a moment moves the count beside it
         return None not in self._at.values()
 
     def step(self, options: dict[str, Any], e: streams.Addresses | None = None, weight: float = 0.0) -> float:

@@ -88,7 +88,7 @@ class Block:
         self.host = reading_is_free(self.device)
         self.work_dtype = torch.float32 if self.dtype in _HALF else self.dtype
         self.vectors: dict[str, tuple[Tensor, list[Tensor]]] = {}
-        self._addresses: dict[str, streams.Addresses | None] = {}
+        self._addresses: dict[str, tuple[int, streams.Addresses | None]] = {}
         self._zeros: list[Tensor] | None = None
         self._pointers: list[int] | None = None
         self._runs: list[Run] = []
@@ -168,17 +168,19 @@ class Block:
 
     # ---------------------------------------------------------------- copying and pickling
     def __getstate__(self) -> dict[str, Any]:
-        """What a copy needs, nothing that says where this one's memory lies; a copy holds the clean weights in place."""
+        """What a copy needs, nothing that says where this one's memory lies; mid-step it holds the clean weights in "saved"."""
         vectors = {name: flat for name, (flat, _) in self.vectors.items()}
         away = self._beside is not None and self._beside.away
         if away:
             vectors["saved"] = self._beside.clean(self.flat("saved"), self._spans)
+        elif not self._saved:
+            vectors.pop("saved", None)
         own = ("group", "params", "indices", "neighbours")
-        return {**{name: getattr(self, name) for name in own}, "vectors": vectors, "saved": away or self._saved}
+        return {**{name: getattr(self, name) for name in own}, "vectors": vectors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         Block.__init__(self, state["group"], state["params"], state["indices"])
-        self.neighbours, self._saved = state["neighbours"], state["saved"]
+        self.neighbours, self._saved = state["neighbours"], "saved" in state["vectors"]
         for name, flat in state["vectors"].items():
             self.vectors[name] = flat, self._views_of(flat)
 
@@ -247,9 +249,12 @@ class Block:
 
     def addresses(self, name: str) -> streams.Addresses | None:
         """Where the stored vector ``name`` lies, tensor by tensor."""
-        if name not in self._addresses:
-            self._addresses[name] = streams.Addresses.of(self.views(name))
-        return self._addresses[name]
+        flat, views = self._vector(name)
+        start, located = self._addresses.get(name, (None, None))
+        if start != flat.data_ptr():  # sending it to another process moves it into shared memory
+            start, located = flat.data_ptr(), streams.Addresses.of(views)
+            self._addresses[name] = start, located
+        return located
 
     def scratch(self, tensors: list[Tensor]) -> Tensor:
         """``tensors`` gathered into one flat tensor: the memory of the saved weights, which are not needed meanwhile."""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_range, check_whole
 from dc_graphsam.optim.methods.sam import SAM
 from dc_graphsam.optim.perturbed.perturbation import Direction
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["AESAM"]
 
@@ -31,10 +30,6 @@ class AESAM(SAM):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SAM`.
-    rho : float
-        Radius ρ.
     total_steps : int
         Planned number T of steps; after it c = λ₁.
     lambda_1, lambda_2 : float
@@ -51,18 +46,11 @@ class AESAM(SAM):
 
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = AESAM([w], torch.optim.SGD, lr=0.1, total_steps=4)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
-    >>> passes = []
-    >>> for _ in range(4):
-    ...     _ = optimizer.step(closure)
-    ...     passes.append(optimizer.last.passes)
-    >>> passes
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
+    >>> [(optimizer.step(closure), optimizer.last.passes)[1] for _ in range(4)]
     [2, 2, 2, 2]
     """
 
@@ -72,7 +60,7 @@ class AESAM(SAM):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         *,
         total_steps: int | None = None,

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_range, check_whole
 from dc_graphsam.optim.memory.block import Scalar
 from dc_graphsam.optim.methods.sam import SAM
 from dc_graphsam.optim.perturbed.perturbation import Direction
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["ESAM"]
 
@@ -30,10 +30,6 @@ class ESAM(SAM):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SAM`.
-    rho : float
-        Radius ρ.
     weight_share : float
         β in (0, 1], share of the tensors that are perturbed; 1 by default (0.5 to 0.6 in the authors' script).
     sample_share : float
@@ -66,7 +62,7 @@ class ESAM(SAM):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         *,
         weight_share: float = 1.0,

@@ -22,13 +22,11 @@ In the released code β is called ``--alpha`` and λ ``--epoch_steps``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_choice, check_range, check_whole
 from dc_graphsam.optim.memory.block import Scalar
@@ -36,6 +34,7 @@ from dc_graphsam.optim.memory.vector import StoredVector
 from dc_graphsam.optim.methods.sam import PRESETS
 from dc_graphsam.optim.perturbed.perturbation import Direction
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["GraphSAM"]
 
@@ -68,8 +67,6 @@ class GraphSAM(SharpnessAwareOptimizer):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
     rho : float
         Initial radius ρ >= 0.
     beta : float
@@ -128,7 +125,7 @@ class GraphSAM(SharpnessAwareOptimizer):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         beta: float = 0.99,
         gamma: float = 0.5,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_choice, check_range, check_whole
 from dc_graphsam.optim.memory import streams
 from dc_graphsam.optim.memory.block import Block
 from dc_graphsam.optim.perturbed.perturbation import Direction
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["LookSAM"]
 
@@ -37,8 +36,6 @@ class LookSAM(SharpnessAwareOptimizer):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
     rho, alpha, k
         Radius ρ, weight α >= 0 of the orthogonal part, interval k >= 1; the preset's by default.
     scope : {"tensor", "global"}
@@ -47,25 +44,13 @@ class LookSAM(SharpnessAwareOptimizer):
     preset : {"original", "graphsam-paper"}
         ρ = 0.1, α = 0.7, k = 10, or the values of the GraphSAM paper (A.4): ρ = 1e-4, α = 0.2, k = 8.
 
-    Raises
-    ------
-    InvalidArgumentError
-        If an option is unknown or out of its range.
-
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = LookSAM([w], torch.optim.SGD, lr=0.1, k=2)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
-    >>> passes = []
-    >>> for _ in range(4):
-    ...     _ = optimizer.step(closure)
-    ...     passes.append(optimizer.last.passes)
-    >>> passes
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
+    >>> [(optimizer.step(closure), optimizer.last.passes)[1] for _ in range(4)]
     [2, 1, 2, 1]
     """
 
@@ -74,7 +59,7 @@ class LookSAM(SharpnessAwareOptimizer):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float | None = None,
         alpha: float | None = None,
         k: int | None = None,

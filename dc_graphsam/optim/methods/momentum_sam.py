@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice
 from dc_graphsam.optim.memory.block import Block, local
 from dc_graphsam.optim.perturbed.perturbation import Direction
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["MomentumSAM"]
 
@@ -54,13 +53,10 @@ class MomentumSAM(SharpnessAwareOptimizer):
 
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = MomentumSAM([w], torch.optim.SGD, lr=0.1, momentum=0.9, rho=0.5)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
     >>> norms = []
     >>> for _ in range(3):
     ...     _ = optimizer.step(closure)
@@ -74,7 +70,7 @@ class MomentumSAM(SharpnessAwareOptimizer):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.3,
         *,
         direction: str = "article",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_range, check_whole
 from dc_graphsam.optim.memory.block import local
 from dc_graphsam.optim.methods.sam import SAM
 from dc_graphsam.optim.perturbed.perturbation import Direction
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["RST"]
 
@@ -30,10 +29,6 @@ class RST(SAM):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SAM`.
-    rho : float
-        Radius ρ.
     p : float
         Probability of a SAM step, in [0, 1].
     p_end : float, optional
@@ -45,20 +40,12 @@ class RST(SAM):
     seed : int
         Seed of the coins.
 
-    Raises
-    ------
-    InvalidArgumentError
-        If an option is unknown or out of its range.
-
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = RST([w], torch.optim.SGD, lr=0.1, p=0.5)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
     >>> passes = 0
     >>> for _ in range(100):
     ...     _ = optimizer.step(closure)
@@ -73,7 +60,7 @@ class RST(SAM):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         *,
         p: float = 0.5,

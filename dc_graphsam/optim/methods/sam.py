@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import check_choice
 from dc_graphsam.optim.perturbed.perturbation import Direction
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["ASAM", "PRESETS", "SAM"]
 
@@ -30,29 +29,17 @@ class SAM(SharpnessAwareOptimizer):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
-    rho : float
-        Radius ρ.
     preset : {"paper", "released"}
         ``"released"`` is the SAM baseline of the GraphSAM code: elementwise adaptive, constant ρ, each tensor's perturbation
         clipped to a radius of 0.05 that decays by the compounding schedule, first group only, gradient multiplied by the
         loss (``CoMPT-main/sam.py:6,35-45,110-112``, ``train_graph.py:40,91``). Options given explicitly win.
 
-    Raises
-    ------
-    InvalidArgumentError
-        If an option is unknown or out of its range.
-
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = SAM([w], torch.optim.SGD, lr=0.1, rho=0.5)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
     >>> optimizer.step(closure).item(), w.grad.tolist()  # the gradient at w + 0.5 w/‖w‖
     (12.5, [3.299999952316284, 4.400000095367432])
     """
@@ -62,7 +49,7 @@ class SAM(SharpnessAwareOptimizer):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         *,
         preset: str = "paper",
@@ -96,8 +83,6 @@ class ASAM(SAM):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
     rho : float
         Radius ρ, about ten times that of SAM (0.5 for CIFAR-10 in the authors' code).
     eta : float
@@ -109,14 +94,10 @@ class ASAM(SAM):
 
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = ASAM([w], torch.optim.SGD, lr=0.1, rho=0.5, eta=0.0, scope="all")
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = w.sum()
-    ...     loss.backward()
-    ...     return loss
-    >>> _ = optimizer.step(closure)
+    >>> _ = optimizer.step(closure_of(optimizer, w.sum))
     >>> round(float(optimizer.last.perturbation_norm), 4)  # 0.5 ‖θ² g‖ / ‖θ g‖
     0.922
     """
@@ -126,7 +107,7 @@ class ASAM(SAM):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.5,
         *,
         eta: float = 0.01,

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_choice, check_whole
 from dc_graphsam.optim.perturbed.perturbation import Direction
 from dc_graphsam.optim.stepping.base import SharpnessAwareOptimizer
+from dc_graphsam.optim.stepping.construction import MakesBase
 
 __all__ = ["SAMOne", "SAMk"]
 
@@ -28,35 +27,19 @@ class SAMk(SharpnessAwareOptimizer):
 
     Parameters
     ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
-    rho : float
-        Radius ρ.
     k : int
         Steps between two refreshes, >= 1.
     stale : {"reuse", "skip"}
         Between refreshes perturb along the old direction (the paper, in whose words SAM-One is k = ∞), or make plain base
         steps (what the LookSAM article calls SAM-k).
 
-    Raises
-    ------
-    InvalidArgumentError
-        If an option is unknown or out of its range.
-
     Examples
     --------
+    >>> from dc_graphsam.optim import closure_of
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> optimizer = SAMk([w], torch.optim.SGD, lr=0.1, rho=0.5, k=2)
-    >>> def closure():
-    ...     optimizer.zero_grad()
-    ...     loss = 0.5 * w.square().sum()
-    ...     loss.backward()
-    ...     return loss
-    >>> passes = []
-    >>> for _ in range(4):
-    ...     _ = optimizer.step(closure)
-    ...     passes.append(optimizer.last.passes)
-    >>> passes
+    >>> closure = closure_of(optimizer, lambda: 0.5 * w.square().sum())
+    >>> [(optimizer.step(closure), optimizer.last.passes)[1] for _ in range(4)]
     [2, 1, 2, 1]
     """
 
@@ -65,7 +48,7 @@ class SAMk(SharpnessAwareOptimizer):
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         rho: float = 0.05,
         k: int = 8,
         *,
@@ -111,13 +94,6 @@ class SAMOne(SAMk):
     Section 4.1 of the GraphSAM paper (ICLR 2024): SAM-k with k = ∞, GraphSAM with one anchor and β = 1. One pass per step
     but the first. An ablation, not a method to train with.
 
-    Parameters
-    ----------
-    params, base_optimizer, **options
-        As for :class:`SharpnessAwareOptimizer`.
-    rho : float
-        Radius ρ.
-
     Examples
     --------
     >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
@@ -130,11 +106,7 @@ class SAMOne(SAMk):
     not_options = ("k", "stale")  # of its base class
 
     def __init__(
-        self,
-        params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
-        rho: float = 0.05,
-        **options: Any,
+        self, params: Any, base_optimizer: MakesBase = torch.optim.Adam, rho: float = 0.05, **options: Any
     ) -> None:
         for name in self.not_options:
             if name in options:

@@ -13,7 +13,6 @@ along, what it stores, and which direction it hands to the base optimizer. Every
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -29,7 +28,7 @@ from dc_graphsam.optim.memory.layout import Layout, flatten
 from dc_graphsam.optim.memory.vector import StoredVector
 from dc_graphsam.optim.perturbed.perturbation import Direction, Shape
 from dc_graphsam.optim.rho.schedules import RhoSchedule
-from dc_graphsam.optim.stepping.construction import check_base, check_groups
+from dc_graphsam.optim.stepping.construction import MakesBase, check_base, check_groups, completed
 from dc_graphsam.optim.stepping.state import StateMixin
 from dc_graphsam.optim.stepping.step import StepMixin, StepRecord
 
@@ -119,10 +118,15 @@ class SharpnessAwareOptimizer(StepMixin, StateMixin, Optimizer):
 
     method: ClassVar[str] = ""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "method" in vars(cls) and cls.__doc__:
+            cls.__doc__ = completed(cls.__doc__)
+
     def __init__(
         self,
         params: Any,
-        base_optimizer: Callable[..., Optimizer] = torch.optim.Adam,
+        base_optimizer: MakesBase = torch.optim.Adam,
         *,
         rho: float = 0.05,
         rho_schedule: str = "constant",

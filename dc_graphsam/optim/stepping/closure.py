@@ -14,7 +14,7 @@ from dc_graphsam.optim.looking.probing import ProbeMixin
 from dc_graphsam.optim.perturbed.batch_norm import frozen_running_statistics
 from dc_graphsam.optim.perturbed.noise import SameNoise
 
-__all__ = ["ClosureMixin", "detached"]
+__all__ = ["ClosureMixin", "closure_of", "detached"]
 
 
 class ClosureMixin(ProbeMixin):
@@ -36,10 +36,9 @@ class ClosureMixin(ProbeMixin):
                 noise = SameNoise({p.device for group in self.param_groups for p in group["params"]}, self.same_noise)
                 with noise.record(), unsynced(), self._uncleared_refused(guard):
                     first = self._first_pass(closure)
-            with torch.no_grad():
-                self._asked = clean
-                self.ascend(None, detached(first), reuse_gradient=True)
-                again = self._second
+            self._asked = clean
+            answer = self.ascend(None, detached(first), reuse_gradient=True)
+            again = self._second if answer is None else answer  # an override may have forgotten to return it
             if again and clean:
                 with noise.replay(), frozen_running_statistics(self.model):
                     second = self._second_pass(closure)
@@ -50,8 +49,7 @@ class ClosureMixin(ProbeMixin):
                 second = self._second_pass(closure)
             last = first if second is None else second
             self._undisturbed = True
-            with torch.no_grad():
-                self.observe(last)
+            self.observe(last)
             self._descend()
             done = True
         finally:
@@ -117,3 +115,31 @@ class ClosureMixin(ProbeMixin):
 def detached(loss: Any) -> Any:
     """The loss without its graph."""
     return loss.detach() if isinstance(loss, Tensor) else loss
+
+
+def closure_of(optimizer: Any, loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """The closure that ``step`` takes: it clears the gradients, runs forward and backward, and returns the loss.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Whose ``zero_grad`` clears.
+    loss : callable
+        Runs forward and returns the loss, with its graph.
+
+    Examples
+    --------
+    >>> from dc_graphsam.optim import SAM, closure_of
+    >>> w = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> optimizer = SAM([w], torch.optim.SGD, lr=0.1)
+    >>> optimizer.step(closure_of(optimizer, lambda: 0.5 * w.square().sum())).item()
+    12.5
+    """
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    return closure

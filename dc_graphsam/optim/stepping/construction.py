@@ -13,9 +13,65 @@ from torch.optim import Optimizer
 
 from dc_graphsam.exceptions import InvalidArgumentError, check_range, check_whole
 
-__all__ = ["check_base", "check_epoch", "check_groups", "own_options"]
+__all__ = ["MakesBase", "check_base", "check_epoch", "check_groups", "completed", "own_options"]
+
+MakesBase = Callable[..., Optimizer]  # a class, or callable(params, **options)
 
 _PLAIN_ONLY = (torch.optim.LBFGS, torch.optim.SparseAdam)
+
+
+# What the docstring of every method says, written once.
+_SHARED = {
+    "params, base_optimizer, **options": "As for :class:`SharpnessAwareOptimizer`.",
+    "rho : float": "Radius ρ.",
+}
+_RAISES = """Raises
+------
+InvalidArgumentError
+    If an option is unknown or out of its range.
+"""
+
+
+def completed(doc: str) -> str:
+    """A method's docstring, with the parameters that all methods have, and what they raise, unless it says so itself.
+
+    >>> print(completed("Climbs.\\n\\nParameters\\n----------\\nk : int\\n    Steps.\\n\\nExamples\\n--------\\nNone"))
+    Climbs.
+    <BLANKLINE>
+    Parameters
+    ----------
+    params, base_optimizer, **options
+        As for :class:`SharpnessAwareOptimizer`.
+    rho : float
+        Radius ρ.
+    k : int
+        Steps.
+    <BLANKLINE>
+    Raises
+    ------
+    InvalidArgumentError
+        If an option is unknown or out of its range.
+    <BLANKLINE>
+    Examples
+    --------
+    None
+    <BLANKLINE>
+    """
+    doc, heading = inspect.cleandoc(doc) + "\n", "Parameters\n----------\n"
+    head, _, examples = doc.partition("Examples\n--------\n")
+    if heading not in head:
+        head += f"{heading}\n"
+    own = head.partition(heading)[2].splitlines()
+    said = {word for line in own for word in line.partition(" : ")[0].split(", ") if not line.startswith(" ")}
+    shared = [
+        f"{name}\n    {text}\n"
+        for name, text in _SHARED.items()
+        if said.isdisjoint(name.split(" : ")[0].split(", ")[:1])
+    ]
+    head = head.replace(heading, heading + "".join(shared))
+    if "Raises\n------\n" not in head:
+        head += f"{_RAISES}\n"
+    return f"{head}Examples\n--------\n{examples}" if examples else head
 
 
 def check_epoch(epoch: Any) -> int:

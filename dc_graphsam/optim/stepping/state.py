@@ -126,9 +126,9 @@ class StateMixin:
 
     # ---------------------------------------------------------------- copying and pickling
     def __getstate__(self) -> dict[str, Any]:
-        state = {key: value for key, value in self.__dict__.items() if key != "step"}  # schedulers patch step
-        return {**state, "_names": None, "_left": (None, 0)}  # identities; a copied parameter has no gradient
+        """Everything but what others hung on it (hooks, as in any torch optimizer, and a scheduler's ``step``) and identities."""
+        state = {key: value for key, value in self.__dict__.items() if key != "step" and not key.endswith("_hooks")}
+        return {**state, "_names": None, "_left": (None, 0)}  # a copied parameter has no gradient
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._patch_step_function()
+        Optimizer.__setstate__(self, state)  # with no hooks

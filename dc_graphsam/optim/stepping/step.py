@@ -120,7 +120,7 @@ class StepMixin(ClosureMixin):
         self._asked = None
         if clean:
             self._take_clean_gradient(grad_scale)
-        self._record.loss_clean = loss if clean else None
+        self._record.loss_clean = detached(loss) if clean else None
         self._climb(clean)
         self._second = not (reuse_gradient and clean and not self._perturbed)
         self._record.passes = int(clean) + int(self._second)
@@ -222,7 +222,7 @@ class StepMixin(ClosureMixin):
     def _record_loss(self, loss: Any) -> None:
         if loss is None or not self._second:
             return
-        loss = loss.detach() if isinstance(loss, Tensor) else loss
+        loss = detached(loss)
         if self._moved:
             self._record.loss_perturbed = loss
         elif self._record.loss_clean is None:
@@ -274,7 +274,8 @@ class StepMixin(ClosureMixin):
             return self._step_with_closure(closure)
         if not self._ascended and not self._off():
             raise InvalidArgumentError(self._how_to_drive())
-        self.observe(loss=loss)
+        if not self._observed:
+            self.observe(loss=loss)
         self._descend()
         if self._hold:
             self._approach()

@@ -170,7 +170,7 @@ def test_what_is_no_number_behind_a_sign_is_still_refused(tmp_path):
 def test_classes_beside_the_relations_they_were_made_of(tmp_path):
     path = write(tmp_path, ("smiles", "active", "relation"), [("C", 0, ">"), ("CC", 1, "="), ("CCC", 1, "<")])
     assert values(load(path, task_columns="active"), "labels").ravel().tolist() == [0, 1, 1]
-    with pytest.raises(InvalidArgumentError, match=r"censored is 'bounded' and the task is a classification"):
+    with pytest.raises(InvalidArgumentError, match=r"censored is 'bounded' and the task is not a regression"):
         load(path, task_columns="active", censored="bounded")
 
 

@@ -130,8 +130,8 @@ def test_missing_columns(table):
 
 
 def test_task_columns_are_not_guessed_among_many(table):
-    path = table("id,smiles,pic50,name\n1,C,5.5,a\n2,CC,6.5,b\n")
-    with pytest.raises(InvalidArgumentError, match="several columns with numbers: id, pic50; name the column"):
+    path = table("mass,smiles,pic50,name\n1,C,5.5,a\n2,CC,6.5,b\n")
+    with pytest.raises(InvalidArgumentError, match="several columns with numbers: mass, pic50; name the column"):
         load_csv(path)
     assert TaskSpec.of(load_csv(path, task_columns="pic50", **ALL)).task_names == ("pic50",)
     with pytest.raises(InvalidArgumentError, match="no other column with numbers"):

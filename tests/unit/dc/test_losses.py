@@ -49,7 +49,7 @@ def test_shapes_of_labels_and_weights():
 
 
 def test_several_classes():
-    config = CoMPTConfig(task_names=list("abc"), task_type="classification")
+    config = CoMPTConfig(task_names=["kind"], task_type="multiclass", class_names=[["a", "b", "c"]])
     loss = TaskLoss(config, 1, 3)
     torch.manual_seed(0)
     scores, y = torch.randn(4, 3), torch.tensor([[0.0], [1.0], [2.0], [2.0]])

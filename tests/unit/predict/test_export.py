@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import numpy as np
 import pytest
 import torch
 
+from dc_graphsam import optional
 from dc_graphsam.chem import featurize
 from dc_graphsam.cli.main import main
 from dc_graphsam.cli.parser import EXPORT_FORMATS as OFFERED
@@ -93,7 +93,7 @@ def test_what_stands_in_the_way_is_said(tmp_path, monkeypatch):
         export_model(make(), path)
     assert path.read_text() == "kept"
     path.unlink()
-    monkeypatch.setitem(sys.modules, "onnx", None)  # as if it were not installed, wherever it is looked for
+    monkeypatch.setattr(optional, "is_installed", lambda package: package != "onnx")
     with pytest.raises(
         MissingPackageError, match=r"needs onnx, which is not installed: pip install 'dc_graphsam\[onnx\]'"
     ) as error:

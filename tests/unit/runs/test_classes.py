@@ -94,7 +94,7 @@ class TestSeveralClasses:
     def test_predict(self, classes, here):
         run = load_run(classes.folder)
         done = predict_csv(run.model, here / "test.csv", here / "out.csv", processor=run.processor, overwrite=True)
-        assert done.columns == ("kind_predicted", *(f"kind={name}" for name in self.names), "error")
+        assert done.columns == ("kind_predicted", *(f"kind={name}" for name in self.names), "error", "note")
         rows = read(here / "out.csv")
         assert all(row["kind_predicted"] in self.names for row in rows)
         assert sum(float(rows[0][f"kind={name}"]) for name in self.names) == pytest.approx(1, abs=1e-5)

@@ -328,7 +328,7 @@ def test_what_becomes_of_bounds_is_a_setting(tmp_path):
 
 @pytest.mark.parametrize(("position", "readout", "holds"), [("rwse", "attention", True), ("index", "gru", False)])
 def test_evaluation_says_what_rewriting_does(table, tmp_path, position, readout, holds):
-    plan = settings(table, model_options={"position": position, "readout": readout, "hidden_size": 8})
+    plan = settings(table, position=position, readout=readout)
     train_run(plan, tmp_path / "run")
     found = evaluate_run(tmp_path / "run", data=table, split="test", rewrite=2)
     told = found["rewriting"]

@@ -69,21 +69,13 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
 
 
 def test_importing_deepchem_is_silent_and_later_warnings_are_not(tmp_path):
+    """In a process of its own: another test may have set levels for good, as a command line does. They are restored."""
     code = (
         "from dc_graphsam.data import import_deepchem; import logging, warnings; import_deepchem();"
-        "logging.getLogger('deepchem.data').warning('a real warning'); warnings.warn('another one')"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path)
-    assert run.returncode == 0 and run.stdout == ""
-    assert run.stderr.splitlines()[0] == "a real warning"
-    assert "UserWarning: another one" in run.stderr and len(run.stderr.splitlines()) <= 3
-
-
-def test_log_levels_are_restored():
-    """In a process of its own: another test may have set them for good, as a command line does."""
-    code = (
-        "import logging; from dc_graphsam.data import import_deepchem; import_deepchem();"
+        "logging.getLogger('deepchem.data').warning('a real warning'); warnings.warn('another one');"
         "print(logging.getLogger('deepchem').level)"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert run.stdout.strip() == str(logging.NOTSET)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert run.returncode == 0 and run.stdout.strip() == str(logging.NOTSET)
+    assert run.stderr.splitlines()[0] == "a real warning"
+    assert "UserWarning: another one" in run.stderr and len(run.stderr.splitlines()) <= 3
