@@ -122,15 +122,42 @@ def _directed_ends(bond: Chem.Bond) -> list[list[tuple[int, bool]]] | None:
 
 
 def _by_the_full_rules(molecule: Chem.Mol, bonds: list[int]) -> dict[int, Any]:
+    """Labels of these bonds where the rest of the molecule decides.
+
+    The older perception goes from what is decided to what follows from it. A bond and an atom of a ring that are stereocentres
+    only because of each other (4-ethylidenecyclohexanol) never get there, and neither do two such bonds.
+    """
+    decided: dict[int, Any] = {}
+    while True:
+        found = {}
+        for bond in bonds:
+            if bond not in decided:
+                label = _label_of(molecule, bond, [other for other in bonds if other not in decided])
+                if label is not None:
+                    found[bond] = label
+        if not found:
+            return {bond: decided.get(bond, _Stereo.STEREONONE) for bond in bonds}
+        decided.update(found)
+
+
+def _label_of(molecule: Chem.Mol, bond: int, undecided: list[int]) -> Any | None:
+    """Label of one bond, if it has one without the others that are not decided."""
     copy = Chem.Mol(molecule)
     Chem.SetBondStereoFromDirections(copy)
+    given = copy.GetBondWithIdx(bond)
+    stereo, stereo_atoms = given.GetStereo(), tuple(given.GetStereoAtoms())
+    for other in undecided:
+        copy.GetBondWithIdx(other).SetStereo(_Stereo.STEREONONE)
+    _label(copy)
+    for atom in copy.GetAtoms():
+        if not atom.HasProp("_CIPCode"):  # a stereocentre because of this bond, or none
+            atom.SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    if len(stereo_atoms) == 2:
+        given.SetStereoAtoms(*stereo_atoms)
+        given.SetStereo(stereo)
     _label(copy)
     labels = {"E": _Stereo.STEREOE, "Z": _Stereo.STEREOZ, "e": _Stereo.STEREOE, "z": _Stereo.STEREOZ}
-    found = (copy.GetBondWithIdx(index) for index in bonds)
-    return {
-        bond.GetIdx(): labels.get(bond.GetProp("_CIPCode") if bond.HasProp("_CIPCode") else "", _Stereo.STEREONONE)
-        for bond in found
-    }
+    return labels.get(given.GetProp("_CIPCode") if given.HasProp("_CIPCode") else "")
 
 
 def _label(molecule: Chem.Mol) -> bool:

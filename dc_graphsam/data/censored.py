@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dc_graphsam.data.tables import LabelledSmiles, TextTable
+from dc_graphsam.data.tables import MISSING, LabelledSmiles, TextTable
 from dc_graphsam.exceptions import InvalidArgumentError
 
 __all__ = ["CENSORED", "Relations", "find_relations", "without_signs"]
@@ -207,8 +207,9 @@ def _split(text: str) -> tuple[str | None, str]:
 
 
 def _sign(text: str) -> str | None:
-    """``'>='``, quoted or not, as one of four; None if it is no sign."""
-    return _SIGNS.get(text.strip().strip("'\"").strip().lower())
+    """``'>='``, quoted or not, as one of four; None if it is no sign. An empty field, ``None`` or ``nan``, is exact."""
+    text = text.strip().strip("'\"").strip().lower()
+    return _EXACT if text in MISSING else _SIGNS.get(text)
 
 
 def _plain(name: str) -> str:
@@ -243,6 +244,6 @@ def _beside(table: TextTable, task_names: Sequence[str], words: Sequence[str]) -
 def _holds_signs(texts: Sequence[str]) -> bool:
     """Whether nine of ten fields are signs or empty, and one of them is a sign."""
     signs = [_sign(text) for text in texts]
-    written = [bool(text.strip().strip("'\"")) for text in texts]
+    written = [text.strip().strip("'\"").strip().lower() not in MISSING for text in texts]
     known = sum(sign is not None for sign in signs)
     return any(sign and text for sign, text in zip(signs, written, strict=True)) and known >= 0.9 * len(texts)

@@ -5,6 +5,7 @@ What is read here is numbered by source rows; :mod:`dc_graphsam.data.partition` 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +40,7 @@ PART_WORDS = {
     "test": "test",
 }
 _SHOWN = 5
+logger = logging.getLogger(__name__)
 Divide = Callable[[np.ndarray, Sequence[float]], dict[str, np.ndarray]]
 
 
@@ -114,7 +116,29 @@ class GivenSplit:
 
         if self.assigned is None:
             return divide(np.arange(len(rows)), sizes)
-        return self.assigned.divide(rows, sizes, divide)
+        found = self.assigned.divide(rows, sizes, divide)
+        self._warn_of_given(rows, found)
+        return found
+
+    def _warn_of_given(self, rows: np.ndarray, found: Mapping[str, np.ndarray]) -> None:
+        """Say where parts that are given divide a group, or are older than what the model learns from."""
+        for k, first in enumerate(PARTS):
+            for second in PARTS[k + 1 :]:
+                one, other = rows[found[first]], rows[found[second]]
+                if self.groups is not None:
+                    shared = len(np.intersect1d(self.groups[one], self.groups[other]))
+                    if shared:
+                        logger.warning(
+                            "%d group%s in both %s and %s, as the tables are given: the result on %s will look better than it is",
+                            *(shared, " is" if shared == 1 else "s are", first, second, second),
+                        )
+                elif self.times is not None and first == "train" and len(one):
+                    older = int((self.times[other] < np.nanmax(self.times[one], initial=-np.inf)).sum())
+                    if older:
+                        logger.warning(
+                            "%d of %d rows of %s are older in %r than the newest of train, as the tables are given",
+                            *(older, len(other), second, self.time_column),
+                        )
 
 
 def parts_of_column(table: TextTable, name: str) -> tuple[AssignedParts, tuple[str, ...]]:

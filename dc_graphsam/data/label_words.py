@@ -198,7 +198,7 @@ class _Column:
         self.source, self.name = table.source, name
         self.numbers = numbers  # NaN: not measured, or no number
         self.texts = [
-            text if np.isnan(number) or text.lower() in _BOOLEANS else f"{number:.9g}"
+            text if np.isnan(number) or text.lower() in _BOOLEANS else f"{number:.15g}"
             for text, number in zip((" ".join(text.split()) for text in table.column(name)), numbers, strict=True)
         ]
         self.measured = np.array([text.lower() not in MISSING for text in self.texts], bool)
@@ -290,7 +290,9 @@ class _Column:
         """Numbers of classes that are known; for two classes 0 and 1 will do, too."""
         own = {_key(name): float(i) for i, name in enumerate(names)}
         if len(names) == 2 and self.is_binary and not set(self.keys()) <= set(own):
-            own = {"0": 0.0, "1": 1.0}
+            numbers = {"0": 0.0, "1": 1.0}
+            if all(own.get(key, code) == code for key, code in numbers.items()):  # 1 is not class 1 of 1 and 2
+                own = numbers
         reading = self._by_keys(own, tuple(names))
         if self.n_known and not set(self.keys()) & set(own):
             raise InvalidArgumentError(
@@ -385,7 +387,7 @@ class _Column:
         return self._by_keys({pair[0]: 0.0, pair[1]: 1.0}, (zero, one), (note,))
 
     def _two_numbers(self) -> _Reading:
-        zero, one = (_key(f"{level:g}") for level in self.levels)
+        zero, one = (_key(f"{level:.15g}") for level in self.levels)
         counts = [int((self.numbers == level).sum()) for level in self.levels]
         note = (
             f"{self.source}: {self.name!r} holds {zero} and {one}, taken as two classes: {one} is class 1 ({counts[1]:,}), "
@@ -482,4 +484,4 @@ def _key(text: str) -> str:
     """What two spellings of one label have in common."""
     text = " ".join(str(text).split())
     number = _as_number(text)
-    return f"{number + 0.0:g}" if number is not None else text.casefold().replace("_", "-").replace("\u2212", "-")
+    return f"{number + 0.0:.15g}" if number is not None else text.casefold().replace("_", "-").replace("\u2212", "-")

@@ -10,9 +10,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.models.kernels.binding import in_the_open, usable
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 from dc_graphsam.models.kernels.norms import FusedBiasMish, FusedNorm
 
 __all__ = ["LayerNorm", "ScaleNorm", "activation_function", "bias_mish", "make_norm", "mish"]
@@ -36,7 +36,7 @@ class _Mish(torch.autograd.Function):
         return t.mul_(x)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor) -> Tensor:
         (slope,) = ctx.saved_tensors
         return grad * slope
@@ -108,7 +108,7 @@ class _UnbiasedLayerNorm(torch.autograd.Function):
         return torch.addcmul(b, normed * ratio, a)
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         x, normed, mean, rstd, s, ratio, a = ctx.saved_tensors
         d = x.shape[-1]

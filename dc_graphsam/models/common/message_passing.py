@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.exceptions import check_choice
 from dc_graphsam.models.kernels.binding import in_the_open
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 from dc_graphsam.optional import is_installed, require
 
 __all__ = ["ENGINES", "BondGraph", "dgl_is_available", "edge_sum", "u_mul_e_sum"]
@@ -148,7 +148,7 @@ class _UMulESum(torch.autograd.Function):
         return _bag(v, w, graph.source, *graph.sorted_by("target"))
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         v, w = ctx.saved_tensors
         graph = ctx.graph

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.models.kernels.binding import usable
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 from dc_graphsam.models.kernels.gru import FusedGRU
 
 __all__ = ["BidirectionalGRU", "PackedOrder", "PaddedOrder", "sum_by"]
@@ -168,7 +168,7 @@ class _PackedGRU(torch.autograd.Function):
         return hidden
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         h0, w_hh, hidden, r_z, news, new_hidden = ctx.saved_tensors
         step_sizes, low = ctx.step_sizes, ctx.low

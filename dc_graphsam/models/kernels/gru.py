@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.models.kernels.binding import call, library, lower, product_dtype
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 
 __all__ = ["FusedGRU", "FusedReadout", "ReadoutOrder"]
 
@@ -96,7 +96,7 @@ class FusedGRU(torch.autograd.Function):
         return hidden
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         gates, d_h0, d_w, d_b = run_backward(grad.contiguous(), *ctx.saved_tensors, ctx.step_sizes, ctx.low)
         return gates, d_h0.clone(), d_w, d_b, None
@@ -175,7 +175,7 @@ class FusedReadout(torch.autograd.Function):
         return pooled
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         x, bias, w_ih, w_ih_r, recurrent, w, c, winner, both, first, saved, previous, met, y = ctx.saved_tensors
         order, kernels, grad, low = ctx.order, library(), grad.contiguous(), ctx.low

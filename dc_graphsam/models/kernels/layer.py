@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.models.kernels.binding import Batch, call, library, lower, product_dtype
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 
 __all__ = ["FusedLayer", "KernelBatch", "distance_table"]
 
@@ -108,7 +108,7 @@ class FusedLayer(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         x, a, fold, w_v, w_o, b_o, w_f, b_f, stats, normed, v, table, p_atom, p_bond, y, o, x1, f = ctx.saved_tensors
         layer, _, softmax = ctx.options

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dc_graphsam.models.kernels.binding import call, library
+from dc_graphsam.models.kernels.derivatives import first_derivative_only
 
 __all__ = ["FusedBiasMish", "FusedNorm"]
 
@@ -23,7 +23,7 @@ class FusedBiasMish(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         y, c = ctx.saved_tensors
         grad, kernels = grad.contiguous(), library()
@@ -45,7 +45,7 @@ class FusedNorm(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable
+    @first_derivative_only
     def backward(ctx, grad: Tensor):
         x, a, stats = ctx.saved_tensors
         grad, kernels = grad.contiguous(), library()

@@ -61,6 +61,14 @@ def test_a_column_of_relations_is_found_by_its_name(name, column, quote):
     assert found.sources == (f"column {column!r}",)
 
 
+@pytest.mark.parametrize("empty", ["", "nan", "NaN", "None", "NULL", "N/A", "'None'"])
+def test_a_relation_that_is_missing_is_exact(empty):
+    """An export writes the many empty fields of such a column as a word."""
+    found = find_relations(table(y=list("12345678"), relation=[empty, ">", empty, "<"] * 2), ["y"])
+    assert found.signs[:, 0].tolist() == ["=", ">", "=", "<"] * 2
+    assert not find_relations(table(y=list("12"), relation=[empty, empty]), ["y"]).sources
+
+
 @pytest.mark.parametrize(
     ("text", "sign", "number"),
     [

@@ -103,6 +103,24 @@ def test_the_same_molecule_in_two_parts_is_counted(write, caplog, tmp_path):
     assert "2 molecules are in both train and test, e.g. " in caplog.text
 
 
+def test_groups_that_given_tables_divide_are_counted(write, caplog):
+    path, test = write(["a", "b", "c", "d"] * 5, "assay"), write(["a", "b", "e"], "assay", "test.csv", 41)
+    rows_of(path, test_data=test, group_column="assay", sizes=(1, 0, 0))
+    assert "2 groups are in both train and test, as the tables are given" in caplog.text
+    caplog.clear()
+    rows_of(path, test_data=write(["e", "f"], "assay", "test.csv", 41), group_column="assay")
+    assert not caplog.text
+
+
+def test_a_given_test_table_that_is_older_is_counted(write, caplog):
+    path, test = write(range(2000, 2020), "year"), write([2018, 2019, 2030], "year", "test.csv", 41)
+    rows_of(path, test_data=test, time_column="year", sizes=(1, 0, 0))
+    assert "1 of 3 rows of test are older in 'year' than the newest of train" in caplog.text
+    caplog.clear()
+    rows_of(path, test_data=write([2019, 2030], "year", "test.csv", 41), time_column="year", sizes=(1, 0, 0))
+    assert not caplog.text
+
+
 def test_tables_that_do_not_fit(write, tmp_path):
     path = write([""] * 5, "")
     with pytest.raises(MissingDataError, match="there is no file .*none.csv"):

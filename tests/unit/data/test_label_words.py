@@ -153,6 +153,21 @@ def test_classes_of_a_trained_model_are_kept(load):
         load(["red", "blue"], task_type="classification", class_names=names)
 
 
+def test_0_and_1_are_not_the_classes_1_and_2(load):
+    """A 1 is class 0 of 1 and 2, whether or not a 0 is beside it."""
+    data, _, labels = load(["1", "0", "1"], task_type="classification", class_names=[["1", "2"]])
+    assert labels == [0, 0]
+    assert [record.reason for record in dropped_rows(data)] == ["label is '0'"]
+    assert load(["1", "0"], task_type="classification", class_names=[["-1", "1"]])[2] == [1, 0]
+
+
+def test_long_numbers_of_classes_are_told_apart(load):
+    _, spec, labels = load(["1000001", "1000002", "1000001", "1000002"])
+    assert labels == [0, 1, 0, 1] and spec.class_names == (("1000001", "1000002"),)
+    _, spec, labels = load(["1000001", "1000003", "1000002"], task_type="multiclass")
+    assert labels == [0, 2, 1] and spec.class_names == (("1000001", "1000002", "1000003"),)
+
+
 def test_a_regression_has_numbers(load):
     with pytest.raises(InvalidArgumentError, match="a regression has numbers"):
         load(["yes", "no"], task_type="regression")
