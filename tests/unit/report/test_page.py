@@ -154,7 +154,7 @@ def test_a_regression_report_holds_everything(tmp_path):
         "GraphSAM on adamw (rho 0.05, beta 0.99)",
         "3 in 1 min 12 s; weights of epoch 3",
         "predict the mean",
-        "random forest (Morgan)",
+        "random forest (Morgan bits)",
         "dc-graphsam train --dataset toy --optimizer graphsam",
         "torch 2.13.0+cpu",
         "17 C1CC 204 N(C",
@@ -356,7 +356,7 @@ def test_the_network_that_loses_is_said_to(tmp_path):
     scores["baselines"]["random_forest"]["rmse"] = scores["test"]["rmse"] / 2
     (tmp_path / "metrics.json").write_text(json.dumps(scores))
     words = Page(write_report(tmp_path)).words
-    assert "On this test set the network is not better than the baseline “random forest (Morgan)”." in words
+    assert "On this test set the network is not better than the baseline “random forest (Morgan bits)”." in words
 
 
 def test_equal_runs_give_equal_files(tmp_path):
