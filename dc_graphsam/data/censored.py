@@ -28,6 +28,7 @@ _SIGNS = {
     **dict.fromkeys(("=", "==", "eq", ""), _EXACT),
 }
 _IN_CELL = re.compile(r"""^\s*['"]?\s*(?P<sign>[<>=~≈≥≤⩾⩽]{1,2})\s*['"]?\s*(?P<number>[-+.\d].*)$""", re.DOTALL)
+_LOOKED_AT = 10_000  # rows, for columns that nobody asked for
 _RELATION = ("relation", "relations", "operator", "qualifier", "modifier", "relationoperator")
 _UNIT = ("unit", "units")
 _GENERAL = (
@@ -38,6 +39,7 @@ _GENERAL = (
     "value",
     "published",
 )  # what such columns are called after, best first
+_UNIT_BEHIND = re.compile(r"(value)?s?(pm|nm|um|µm|mm|m|molar|ngml|ugml|mgml|mgl|mgkg|gl|percent|pct|h|hr|min|s)$")
 _NEGATIVE_LOGARITHM = re.compile(r"p(chembl|ic|ec|ki\b|kd\b|xc|ac|gi|mic|act)", re.IGNORECASE)
 
 
@@ -57,6 +59,8 @@ class Relations:
         Whether the sign stands in the cell itself, bool [rows, T].
     sources
         Where the signs stand, for messages.
+    unread
+        Columns that hold signs and by their names belong to no column of the table.
     """
 
     table: TextTable
@@ -64,6 +68,7 @@ class Relations:
     signs: np.ndarray
     in_cell: np.ndarray
     sources: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
     def apply(self, labelled: LabelledSmiles, censored: str) -> LabelledSmiles:
         """The labels as ``censored`` says, with a note that counts what was found.
@@ -83,6 +88,11 @@ class Relations:
         """
         measured = ~np.isnan(labelled.labels)
         notes = [*labelled.notes, *self._units(measured)] if labelled.task_type == "regression" else [*labelled.notes]
+        if self.unread and labelled.task_type == "regression":
+            notes.append(
+                f"{', '.join(map(repr, self.unread))} holds > or < and is not read: its name does not say of which column; call it "
+                f"'{self.task_names[0]}_relation' if it speaks of {self.task_names[0]!r}"
+            )
         above, below = (measured & (self.signs == sign) for sign in (_ABOVE, _BELOW))
         about = int((measured & (self.signs == _ABOUT)).sum())
         if labelled.task_type != "regression":
@@ -186,7 +196,26 @@ def find_relations(table: TextTable, task_names: Sequence[str]) -> Relations:
             sources.append(f"the cells of {name!r}")
             signs[:, t] = [sign or old for sign, old in zip(written, signs[:, t], strict=True)]
             in_cell[:, t] = [sign is not None for sign in written]
-    return Relations(without_signs(table, task_names), tuple(task_names), signs, in_cell, tuple(dict.fromkeys(sources)))
+    unread = _unread(table, task_names, sources)
+    return Relations(
+        without_signs(table, task_names), tuple(task_names), signs, in_cell, tuple(dict.fromkeys(sources)), unread
+    )
+
+
+def _unread(table: TextTable, task_names: Sequence[str], sources: Sequence[str]) -> tuple[str, ...]:
+    """Columns of signs that nobody asked for; one for each of several columns of values may belong to another than the labels."""
+    found = []
+    for name, texts in table.columns.items():
+        if name in task_names or f"column {name!r}" in sources or not _holds_signs(texts[:_LOOKED_AT]):
+            continue
+        others = [other for other in table.columns if other not in task_names and other != name]
+        if _bounds(texts) and name not in _beside(table, others, _RELATION).values():
+            found.append(name)
+    return tuple(found)
+
+
+def _bounds(texts: Sequence[str]) -> bool:
+    return any(_sign(text) in (_ABOVE, _BELOW) for text in texts)
 
 
 def without_signs(table: TextTable, names: Sequence[str]) -> TextTable:
@@ -235,7 +264,7 @@ def _beside(table: TextTable, task_names: Sequence[str], words: Sequence[str]) -
     found: dict[str, str | None] = {}
     for name in task_names:
         plain = _plain(name)
-        own = [plain, plain.removesuffix("value"), plain.removesuffix("values")]
+        own = [plain, plain.removesuffix("value"), plain.removesuffix("values"), _UNIT_BEHIND.sub("", plain)]
         general = _GENERAL if plain.startswith(("standard", "pchembl")) or len(candidates) == 1 else ("", *_GENERAL)
         found[name] = next((candidates[key] for key in (*own, *general) if key in candidates), None)
     return found

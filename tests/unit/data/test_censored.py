@@ -61,6 +61,21 @@ def test_a_column_of_relations_is_found_by_its_name(name, column, quote):
     assert found.sources == (f"column {column!r}",)
 
 
+@pytest.mark.parametrize("name", ["IC50_nM", "IC50 (uM)", "IC50 value [nM]", "ic50-mg/L"])
+def test_a_unit_in_the_name_of_the_labels_does_not_hide_their_relations(name):
+    found = find_relations(table(**{name: list("1234"), "IC50_relation": SIGNS}), [name])
+    assert found.signs[:, 0].tolist() == SIGNS and found.unread == ()
+
+
+def test_signs_that_cannot_be_assigned_are_named(tmp_path, caplog):
+    rows = [("C" * (i + 1), i + 0.5, SIGNS[i % 3]) for i in range(6)]
+    with caplog.at_level(logging.WARNING, "dc_graphsam"):
+        load(write(tmp_path, ("smiles", "y", "censoring"), rows), task_columns="y")
+    assert "'censoring' holds > or < and is not read" in caplog.text and "'y_relation'" in caplog.text
+    both = table(a=list("1234"), b=list("1234"), b_relation=SIGNS)
+    assert find_relations(both, ["a"]).unread == ()  # they are of b
+
+
 @pytest.mark.parametrize("empty", ["", "nan", "NaN", "None", "NULL", "N/A", "'None'"])
 def test_a_relation_that_is_missing_is_exact(empty):
     """An export writes the many empty fields of such a column as a word."""
