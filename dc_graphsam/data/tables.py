@@ -248,6 +248,8 @@ def _parse_number(text: str, decimal_comma: bool) -> float | None:
             return np.nan
         if text in _BOOLEANS:
             return _BOOLEANS[text]
+        if text[:1] == "\u2212":  # the minus sign of typographers
+            return _parse_number("-" + text[1:], decimal_comma)
         if not decimal_comma or text.count(",") != 1:
             return None
         return _parse_number(text.replace(",", "."), False)

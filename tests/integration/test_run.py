@@ -84,7 +84,8 @@ def test_what_the_program_says(finished):
         r"\[3/3\] training .*compt \(0\.01 M parameters\) · graphsam \(rho 0\.05\) · 6 epochs", done.stderr
     )
     assert re.search(
-        r"test set +RMSE +MAE +R²\n predict the mean .*\n random forest .*\n gradient boosting .*\n CoMPT \+ GraphSAM ", done.stdout
+        r"test set +RMSE +MAE +R²\n predict the mean .*\n random forest .*\n gradient boosting .*\n CoMPT \+ GraphSAM ",
+        done.stdout,
     )
     assert "next    dc-graphsam predict --model runs/whole" in done.stdout
     assert len(done.stderr.splitlines()) <= 3 + EPOCHS and "%|" not in done.stderr  # no progress bar in a file

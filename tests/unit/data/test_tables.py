@@ -141,3 +141,9 @@ def test_reject_infinite():
         1: "label is 'inf'",
         3: "label is '-1e+300'",
     }
+
+
+def test_a_typographers_minus_is_a_minus():
+    table = TextTable("my.csv", {"y": ["\u22121", "1", "\u22120.5"]})
+    labels, problems = parse_labels(table, ["y"])
+    assert labels[:, 0].tolist() == [-1.0, 1.0, -0.5] and not problems
