@@ -58,7 +58,7 @@ def _train(settings: dict[str, Any], given: dict[str, Any], debug: bool) -> int:
     if not resume and settings.get("dataset") is not None and settings.get("data") is not None:
         raise UsageError("--dataset and --data are both given; name one")
     _check_dataset(settings.get("dataset"))
-    if settings.get("data") is not None and not Path(settings["data"]).is_file():
+    if settings.get("data") is not None and not Path(settings["data"]).exists():
         from dc_graphsam.data.structure_files import refuse_structures
 
         refuse_structures(settings["data"])
@@ -239,8 +239,9 @@ def publish(arguments: Namespace, _: list[str], debug: bool) -> int:
 def datasets(arguments: Namespace, _: list[str], debug: bool) -> int:
     if arguments.check is not None or arguments.data is not None:
         return _check_data(arguments, debug)
-    if arguments.target is not None or arguments.smiles_column is not None:
-        raise UsageError("--target and --smiles-column belong to --data FILE")
+    for name in ("target", "smiles_column", "task_type", "positive"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} belongs to --data FILE")
     from dc_graphsam.data import DATASETS, datasets_table
     from dc_graphsam.data.moleculenet.sources import find_raw_files
     from dc_graphsam.exceptions import MissingDataError
@@ -277,7 +278,7 @@ def _check_data(arguments: Namespace, debug: bool) -> int:
     if arguments.check is not None and arguments.data is not None:
         raise UsageError("--check and --data are both given; name one")
     _check_dataset(arguments.check)
-    if arguments.data is not None and not Path(arguments.data).is_file():
+    if arguments.data is not None and not Path(arguments.data).exists():
         raise UsageError(f"there is no file {arguments.data}")
     use_console(debug)
     from dc_graphsam.check import check_dataset
@@ -289,6 +290,8 @@ def _check_data(arguments: Namespace, debug: bool) -> int:
         data_dir=arguments.data_dir,
         smiles_column=arguments.smiles_column,
         task_columns=arguments.target,
+        task_type=arguments.task_type,
+        positive=arguments.positive,
     )
     found = check_dataset(
         table.smiles, table.labels, table.task_names, table.task_type, name=name, problems=table.problems

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if silent:
             wait_for_the_end()
         code = WRONG_USE if isinstance(error, _WRONG_USE) else FAILED
-        return _end(code, f"dc-graphsam: {_one_line(error)}", silent=silent)
+        return _end(code, f"dc-graphsam: {_one_line(error, _own_options(words))}", silent=silent)
 
 
 def _all_take_part(words: list[str]) -> bool:
@@ -104,10 +104,16 @@ def _run(words: list[str], debug: bool) -> int:
     return getattr(commands, arguments.command)(arguments, extras, debug)
 
 
-def _one_line(error: BaseException) -> str:
+def _own_options(words: list[str]) -> list[str]:
+    """Options of the command, but for those whose options are fields of a run."""
+    command = next((word for word in words if word in COMMANDS), None)
+    return [] if command in (None, "train", "demo") else build_parser()[1][command].options()
+
+
+def _one_line(error: BaseException, own: list[str]) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, DCGraphSAMError):
-        return in_options(text, error.arguments) if error.arguments else text
+        return in_options(text, error.arguments, own) if error.arguments else text
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):

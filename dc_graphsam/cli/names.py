@@ -29,7 +29,7 @@ def option_of(argument: str) -> str | None:
     return None if field is None or field.name in SET_BY_RUN else field.option
 
 
-def in_options(message: str, arguments: Iterable[str]) -> str:
+def in_options(message: str, arguments: Iterable[str], own: Iterable[str] = ()) -> str:
     """A message with options in place of the arguments that it speaks of.
 
     Parameters
@@ -38,6 +38,8 @@ def in_options(message: str, arguments: Iterable[str]) -> str:
         The text.
     arguments
         Names in it; other words, what stands in quotes and parts of paths stay as they are.
+    own
+        Options of the command that was given, which come before those of training.
 
     Examples
     --------
@@ -45,7 +47,8 @@ def in_options(message: str, arguments: Iterable[str]) -> str:
     "--target is not given and a.csv has no numbers; pass --target 'a b'"
     """
     for argument in dict.fromkeys(argument.split()[0] for argument in arguments):
-        option = option_of(argument)
+        direct = f"--{argument.replace('_', '-')}"
+        option = direct if direct in own else option_of(argument)
         if option is None:
             continue
         pattern = (

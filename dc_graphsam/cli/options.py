@@ -53,7 +53,7 @@ def _field(
 
 _FIELDS = (
     _field("dataset", "str none", "a built-in data set; see dc-graphsam datasets"),
-    _field("data", "str none", "a table of your own: .csv or .tsv, also .gz"),
+    _field("data", "str none", "a table of your own: .csv, .tsv, .smi and the like, also .gz"),
     _field("target", "list none", "column(s) of --data to predict"),
     _field("smiles_column", "str none", "column of --data with SMILES; by default the usual names are looked for"),
     _field("task_type", "str none", "what the targets are; by default told from their values", TASK_TYPES),

@@ -158,7 +158,7 @@ def _add_predict(parser: _Parser) -> None:
     parser.add_argument("--model", required=True, metavar="RUN", help="run folder, or owner/name of a published one")
     parser.add_argument("--input", required=True, metavar="IN.CSV", help="table with a column of SMILES, also .gz")
     parser.add_argument(
-        "--output", required=True, metavar="OUT.CSV", help="its rows and columns, the predictions, and error"
+        "--output", required=True, metavar="OUT.CSV", help="its rows and columns, the predictions, error and note"
     )
     parser.add_argument("--smiles-column", metavar="NAME", help="by default the usual names are looked for")
     parser.add_argument("--batch-size", type=_whole, default=64, metavar="N", help="molecules per batch (64)")
@@ -207,6 +207,12 @@ def _add_datasets(parser: _Parser) -> None:
     parser.add_argument("--data", metavar="CSV", help="look a table of your own through")
     parser.add_argument("--target", nargs="+", metavar="COLUMN", help="columns of --data with labels")
     parser.add_argument("--smiles-column", metavar="NAME", help="column of --data with SMILES")
+    parser.add_argument(
+        "--task-type",
+        type=_one_of("task_type", ("classification", "multiclass", "regression")),
+        help="of --data: classification, multiclass or regression; by default what the labels look like",
+    )
+    parser.add_argument("--positive", metavar="WORD", help="which word of --target is class 1")
     parser.add_argument("--json", action="store_true", help="print as JSON")
 
 

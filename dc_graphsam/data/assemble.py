@@ -98,9 +98,6 @@ def assemble(
         logger.warning("%s: %s", name, summarize_dropped(dropped, record["rows_in_source"]))
     if record.get("ignored"):
         logger.warning("%s: %s", name, summarize_ignored(record["ignored"], record["rows_in_source"]))
-
-    for note in record.get("notes", ()):
-        logger.warning("%s: %s", name, note)
     table = Dataset.from_file(str(folder / DATA))
     table.info.dataset_name = name
     table.info.citation = citation

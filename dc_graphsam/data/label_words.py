@@ -6,6 +6,7 @@ yes and no, …) are told apart; others are asked about, for which of two classe
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,8 @@ KNOWN_PAIRS = (
 )
 _OF_TWO = frozenset(KNOWN_PAIRS)
 _BOOLEANS = ("true", "false")
+# 53.9%, 1,655, 1'655, 1.31 ± 0.1, 12 nM
+_ALMOST_NUMBER = re.compile(r"[<>~=≤≥]*\s*[+-]?\d[\d.,'’ ]*\s*(?:%|[a-zµμ/]{1,5}|±.*|\+/-.*)?").fullmatch
 MAX_CLASSES = 100  # more different labels are no classes
 MAX_GRADES = 10  # so few different whole numbers may be classes
 _SHOWN = 6
@@ -346,6 +349,11 @@ class _Column:
 
     def _two_words(self) -> _Reading:
         keys = self.keys()
+        if sum(map(bool, map(_ALMOST_NUMBER, keys))) > len(keys) / 2 and len(keys) > 2:
+            raise InvalidArgumentError(
+                f"column {self.name!r} of {self.source} holds numbers that are not written as such: {self._shown()}; write "
+                "plain numbers, without units, percent signs, thousands separators or ±"
+            )
         if len(keys) > MAX_CLASSES:
             raise InvalidArgumentError(
                 f"column {self.name!r} of {self.source} holds {len(keys):,} different texts, such as "

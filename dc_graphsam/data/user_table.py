@@ -226,6 +226,8 @@ class _Tables:
             self.paths[part] = Path(other)
         for path in self.paths.values():
             refuse_structures(path)
+            if path.is_dir():
+                raise MissingDataError(f"{path} is a folder; a table was expected")
             if not path.is_file():
                 raise MissingDataError(f"there is no file {path}")
         self._table: TextTable | None = None

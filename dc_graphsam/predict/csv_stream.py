@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,9 @@ __all__ = ["CsvRecord", "CsvStream"]
 
 _MAX_FIELD = 10_000_000  # characters; a longer cell is an opening quote that was never closed
 _MAX_HEADER = 1_000_000
+
+
+_WITH_COMMA, _WITH_POINT = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+\.\d+")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class CsvStream:
         Of the output: ``","``, ``";"``, ``"|"``, a tab, or what the file's first line ``sep=`` says.
     encoding, errors
         As of :func:`open`, for the output.
+    decimal_comma
+        Whether numbers are written with a comma: where one divides no cells, cells of the first rows have it in numbers, and
+        none has a point.
 
     Raises
     ------
@@ -100,6 +107,7 @@ class CsvStream:
             text = sample.decode(self.encoding, "replace")
             self.layout = format_of(text, self.path.name, SMILES_COLUMNS, whole)
         self.delimiter = self.layout.delimiter
+        self.decimal_comma = self.delimiter != "," and _has_decimal_commas(text, self.delimiter)
         if self.layout.divided_by_blanks:
             self.delimiter = "\t" if self.layout.width > 1 else ","
         self._stream = io.TextIOWrapper(self._open(), encoding=self.encoding, errors=self.errors, newline="")
@@ -230,3 +238,8 @@ class CsvStream:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _has_decimal_commas(text: str, delimiter: str) -> bool:
+    cells = [cell.strip(' "') for line in text.splitlines() for cell in line.split(delimiter)]
+    return any(map(_WITH_COMMA.fullmatch, cells)) and not any(map(_WITH_POINT.fullmatch, cells))

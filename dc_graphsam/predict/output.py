@@ -17,6 +17,8 @@ __all__ = ["PredictionOutput", "added_columns", "check_output", "digest_of_input
 _FORMAT = 2
 _ENDS = 1 << 20  # bytes at either end that identify an input; reading all of it would double the work
 
+_OTHER_FORMATS = (".xlsx", ".xls", ".ods", ".parquet", ".sdf", ".json", ".zip", ".bz2", ".xz", ".zst")
+
 
 class PredictionOutput:
     """A file that grows as ``<path>.part``, with a note in ``<path>.part.json`` of how far it is, until it is finished.
@@ -134,6 +136,10 @@ def check_output(path: Path, input: Path, overwrite: bool) -> None:
     """Raise ``InvalidArgumentError`` if ``path`` cannot be the output."""
     if path.is_dir():
         raise InvalidArgumentError(f"output {path} is a folder; a file name was expected")
+    if path.suffix.lower() in _OTHER_FORMATS:
+        raise InvalidArgumentError(
+            f"output {path} would be text under the name of another format; accepted: .csv, .tsv, .txt, each also .gz"
+        )
     if path.exists() and path.samefile(input):
         raise InvalidArgumentError(f"output {path} is the input itself; choose another name")
     if path.exists() and not overwrite:

@@ -101,7 +101,7 @@ def predict_csv(
     whose name the table already has gets the suffix ``_predicted`` (then ``_predicted2``, …).
 
     A table without a header, such as a ``.smi`` file, gets one in the output: ``smiles``, ``column_2`` and so on. Comments
-    and blank lines stay where they are. The output has the encoding and the delimiter of the input; where blanks divide
+    and blank lines stay where they are. The output has the encoding, the delimiter and the decimal sign of the input; where blanks divide
     the columns, the output has tabs (see :mod:`dc_graphsam.data.text_format`).
 
     What is written goes to ``<output>.part`` and becomes ``<output>`` when it is whole. After an interruption the same
@@ -339,15 +339,19 @@ def _lines(table, records, values: np.ndarray, reasons: list[str | None], notes:
             lines.append(table.append(record, ()))
             continue
         row, reason, remarks = next(results)
-        cells = [_text(value) for value in named_result(config, row).values()]
+        cells = [_text(value, table.decimal_comma) for value in named_result(config, row).values()]
         lines.append(table.append(record, [*cells, _one_line(reason or ""), _one_line(note_text(remarks))]))
     return "".join(lines)
 
 
-def _text(value: float | str | None) -> str:
+def _text(value: float | str | None, decimal_comma: bool) -> str:
+    """A cell; numbers are written as the table writes its own, so that a spreadsheet reads both alike."""
     if value is None or isinstance(value, str):
         return _one_line(value or "")
-    return "nan" if math.isnan(value) else f"{value:.7g}"
+    if math.isnan(value):
+        return "nan"
+    number = f"{value:.7g}"
+    return number.replace(".", ",") if decimal_comma else number
 
 
 def _one_line(text: str) -> str:

@@ -30,6 +30,7 @@ FLOORS = (
     {"runs"},
     {"hub"},
     {"cli"},
+    {"__main__"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # What may not be imported although it lies below: parts that must be usable, and readable, without each other.

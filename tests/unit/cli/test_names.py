@@ -158,3 +158,23 @@ def test_notes_on_the_way_name_options_too(tmp_path, monkeypatch, capsys):
     Path("no.csv").write_text("name,y\nethane,1\n")
     main(["train", "--data", "no.csv"])
     assert "Which one it is says --smiles-column." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("predict --model compt-esol-small --input in.csv --output out.csv --num-workers -1", "--num-workers is -1"),
+        ("predict --model compt-esol-small --input in.csv --output out.csv --batch-size 0", "--batch-size is 0"),
+        ("datasets --check nope", "'nope'; accepted: 'freewilson'"),
+        ("datasets --positive a", "--positive belongs to --data FILE"),
+    ],
+)
+def test_a_command_calls_things_by_its_own_options(tmp_path, monkeypatch, capsys, words, said):
+    from dc_graphsam.cli.main import main
+    from dc_graphsam.repository.bundled import BUNDLED
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text("smiles\nCO\n")
+    words = words.replace("compt-esol-small", str(BUNDLED / "compt-esol-small"))
+    assert main(words.split()) == 2
+    assert said in capsys.readouterr().err

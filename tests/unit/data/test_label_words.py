@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dc_graphsam.data import dropped_rows, label_matrix, load_csv
-from dc_graphsam.data.label_words import KNOWN_PAIRS
+from dc_graphsam.data.label_words import KNOWN_PAIRS, read_labels
+from dc_graphsam.data.tables import TextTable
 from dc_graphsam.exceptions import InvalidArgumentError
 from dc_graphsam.tasks import TaskSpec
 
@@ -186,3 +187,17 @@ def test_class_names_that_do_not_fit(names, message):
 def test_two_columns_that_may_be_labels_are_asked_about(load):
     with pytest.raises(InvalidArgumentError, match="several columns with classes: a, b; name the column"):
         load(["p,red", "q,blue", "p,red", "q,red"], "a,b", find=True)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["53.9%", "12%", "7.5%"],
+        ["1,655", "1,135", "12,001"],
+        ["1.31 ± 0.1", "2.0 ± 0.3", "5 ± 1"],
+        ["5 nM", "7 nM", "9 nM"],
+    ],
+)
+def test_numbers_with_something_beside_them_are_no_classes(cells):
+    with pytest.raises(InvalidArgumentError, match="holds numbers that are not written as such.*write plain numbers"):
+        read_labels(TextTable("my.csv", {"y": cells}), ["y"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dc_graphsam.data.tables import find_smiles_column, parse_labels, read_table, reject_infinite
+from dc_graphsam.data.tables import TextTable, find_smiles_column, parse_labels, read_table, reject_infinite
 from dc_graphsam.exceptions import InvalidArgumentError, MissingColumnError, MissingDataError
 
 PLAIN = "id,smiles,y\n1,CCO,0.5\n2,CC,1.5\n"

@@ -381,3 +381,19 @@ def test_model_digest_sees_weights_and_configuration(model):
     with torch.no_grad():
         next(other.parameters()).view(-1)[0] += 1
     assert prediction_output.digest_of_model(other) != prediction_output.digest_of_model(model)
+
+
+def test_numbers_are_written_as_those_of_the_table(tmp_path, model):
+    (tmp_path / "in.csv").write_text("smiles;logS\nCO;-0,39\nCCO;1,5\n")
+    predict_csv(model, tmp_path / "in.csv", tmp_path / "out.csv")
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert "." not in lines[1] and "," in lines[1].split(";")[2]
+    (tmp_path / "point.csv").write_text("smiles;logS\nCO;-0.39\nCCO;1.5\n")
+    predict_csv(model, tmp_path / "point.csv", tmp_path / "out2.csv")
+    assert (tmp_path / "out2.csv").read_text().splitlines()[1].replace("-0.39", "-0,39").replace(".", ",") == lines[1]
+
+
+def test_text_is_not_written_under_the_name_of_another_format(tmp_path, model):
+    (tmp_path / "in.csv").write_text("smiles\nCO\n")
+    with pytest.raises(InvalidArgumentError, match="would be text under the name of another format"):
+        predict_csv(model, tmp_path / "in.csv", tmp_path / "out.xlsx")
