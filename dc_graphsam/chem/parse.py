@@ -74,7 +74,7 @@ def parse_smiles(smiles: Any, stereo: bool = False) -> Chem.Mol:
             directional = "/" in smiles or "\\" in smiles
             if directional or (stereo and "@" in smiles):
                 mol = _from_smiles(smiles, _WITH_STEREO)
-                if mol is not None and directional and not _older_perception():
+                if mol is not None and directional and ("@" in smiles or not _older_perception()):
                     mol = _with_older_labels(mol, smiles, _PLAIN)
             else:
                 mol = _from_smiles(smiles, _PLAIN)
@@ -119,13 +119,17 @@ def _complete(smiles: str, text: str) -> Chem.Mol:
             mol, raised = None, str(error)
     if mol is None:
         raise InvalidSmilesError(smiles, f"cannot be parsed: {_shorten(raised or getattr(log, 'messages', ''))}")
-    return mol if _older_perception() else _with_older_labels(mol, smiles, _AS_WRITTEN)
+    if _older_perception() and not ("@" in text and ("/" in text or "\\" in text)):
+        return mol
+    return _with_older_labels(mol, smiles, _AS_WRITTEN)
 
 
 def _with_older_labels(mol: Chem.Mol, smiles: str, parameters: Chem.SmilesParserParams) -> Chem.Mol:
     """The molecule as the older perception of stereochemistry gives it; ``mol`` is what the newer one gave.
 
-    The newer one takes away directions that it has no use for, so they are read once more.
+    The newer one takes away directions that it has no use for, so they are read once more. Where a double bond may depend on
+    tetrahedral centres, the older one's own labels are not taken either: it differs from the CIP rules in a few molecules whose
+    ends differ in R and S alone, and features are to be the same whichever is switched on.
     """
     if all(bond.GetBondType() != Chem.BondType.DOUBLE for bond in mol.GetBonds()):
         return mol

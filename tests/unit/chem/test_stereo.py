@@ -41,6 +41,9 @@ ALKENES = [
     "C/C=C/C(=C/F)/C=C\\C",
     "F/C(C)=C(/[C@H](F)Cl)[C@@H](F)Cl",  # … in R and S only
     "F/C(C)=C(/[C@H](F)Cl)[C@H](F)Cl",
+    "C/C=C(/[C@H](O)C=C)[C@@H](O)C=C",  # … where the older perception and the CIP rules differ
+    "C/C=C1/C[C@H](C)C[C@H](C)C1",
+    "C/C=C1/C[C@H]2CC[C@@H](C1)C2",
     "C\\C=C1/CC[C@@H](O)CC1",  # bond and atom are stereocentres because of each other only: no label
     "O/N=C1/CC[C@H](C)CC1",
     "OC(=O)/C=C1/CC[C@@H](C(C)(C)C)CC1",
