@@ -43,7 +43,7 @@ import os, sys, time
 from dc_graphsam.cli import main as cli
 say = cli._one_line
 if os.environ["RANK"] == "0":
-    cli._one_line = lambda error: (time.sleep(4), say(error))[1]
+    cli._one_line = lambda *error: (time.sleep(4), say(*error))[1]
 sys.exit(cli.main())
 """
 
