@@ -1,6 +1,6 @@
 """The program without DeepChem and DGL, as it is on Python 3.12 and later.
 
-Tests from every room below the DeepChem door run a second time, with both packages hidden from import here and in all
+Tests of chem, data, models, metrics, predict, processing and the Hugging Face door run a second time, with both packages hidden from import here and in all
 processes that the tests start. ``make test-without`` runs all there are.
 """
 
@@ -37,8 +37,8 @@ def test_rooms_below_the_deepchem_door():
         "-m",
         "pytest",
         "-q",
-        "-p",
-        "no:xdist",
+        "-n",
+        "1",  # in a process of pytest-xdist, as make test-without runs
         "--without",
         "deepchem,dgl",
         *FILES,
