@@ -42,6 +42,17 @@ DOCTESTS = {
 }
 
 
+# Single tests and parameters of files that need it nowhere else.
+TESTS = {
+    "dgl": ("[dgl-engine]", "-dgl-engine]", "[none-mean]", "test_edges_stay_in_pairs"),
+    "deepchem": (
+        "test_deepchem_has_them_beside_y",
+        "test_every_public_name_has_its_place",
+        "test_a_package_that_is_there_but_broken",
+    ),
+}
+
+
 def pytest_addoption(parser):
     parser.addoption(
         "--without",
@@ -93,6 +104,9 @@ def pytest_collection_modifyitems(items):
         wanted = {mark.args[0] for mark in item.iter_markers("needs")}
         if isinstance(item, pytest.DoctestItem):
             wanted |= {package for package, names in DOCTESTS.items() if item.name.startswith(names)}
+        for package, parts in TESTS.items():
+            if any(part in item.nodeid for part in parts):
+                wanted.add(package)
         for package in filter(is_absent, sorted(wanted)):
             item.add_marker(pytest.mark.skip(reason=f"{package} is not installed"))
 
