@@ -44,7 +44,7 @@ DOCTESTS = {
 
 # Single tests and parameters of files that need it nowhere else.
 TESTS = {
-    "dgl": ("[dgl-engine]", "-dgl-engine]", "[none-mean]", "test_edges_stay_in_pairs"),
+    "dgl": ("[dgl-engine]", "-dgl-engine]", "test_edges_stay_in_pairs"),
     "deepchem": (
         "test_deepchem_has_them_beside_y",
         "test_every_public_name_has_its_place",

@@ -17,7 +17,7 @@ SMALL = dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, label_m
 VARIANTS = {
     "default": {},
     "rwse-attention": dict(position="rwse", readout="attention"),
-    "none-mean": dict(position="none", readout="mean", message_engine="dgl"),
+    "none-mean-dgl-engine": dict(position="none", readout="mean", message_engine="dgl"),
     "gru-released": dict(readout="gru-released", pad_to=20),
     "dense": dict(attention="dense", edge_update=True, norm="scale", distance_kernel="softmax"),
     "last-position": dict(max_position_embeddings=4, position_overflow="last", num_dense_layers=2),
